@@ -1,0 +1,210 @@
+package target
+
+import (
+	"sync/atomic"
+
+	"scstuser/scsi"
+)
+
+// MaxSense is how many bytes of sense a command carries (rules R46, R58).
+const MaxSense = 252
+
+// MaxCDB is the longest CDB that a command takes (SPC-4: 260 bytes).
+const MaxCDB = 260
+
+// Cmd is one SCSI command. The front end owns its memory: it fills one in with
+// Init, submits it, and may use it again after Frontend.Freed. It is large
+// (sense space is inside) so that nothing is allocated per command.
+type Cmd struct {
+	// Front is the front end's own; nobody else looks at it.
+	Front any
+	// Priv is the device handler's own, from Parse to OnFree.
+	Priv any
+	// Tag is the initiator's name for the command.
+	Tag uint64
+
+	// QueueType is the task attribute. Parse may make it HEAD OF QUEUE.
+	QueueType scsi.QueueType
+	// ExpectedSet says that the initiator told what it expects to transfer.
+	ExpectedSet bool
+	// ExpectedDir and ExpectedLen (bytes) are what it expects.
+	ExpectedDir scsi.Dir
+	ExpectedLen int32
+
+	// Dir, LBA, DataLen, BufLen, OutBufLen, Timeout and OpFlags are what
+	// parse found: DataLen is the bytes of medium concerned, BufLen the
+	// bytes through Buf (for BIDI the read side), OutBufLen the write side
+	// of BIDI, Timeout seconds. LBA and DataLen are not range checked.
+	Dir       scsi.Dir
+	LBA       uint64
+	DataLen   int64
+	BufLen    int32
+	OutBufLen int32
+	Timeout   int32
+	OpFlags   uint32
+
+	// Buf is the data buffer, at least BufLen bytes, from AllocBuf (or, for
+	// a read, from Done) until OnFree. OutBuf is the write side of BIDI.
+	Buf    []byte
+	OutBuf []byte
+
+	// Status is the outcome once the command is done.
+	Status scsi.Status
+	// RespLen is how many bytes of Buf go to the initiator.
+	RespLen int32
+	// Delivery is what the front end said of the response.
+	Delivery Delivery
+	// DevTag is the handler's number for the command, plus one, and 0 while
+	// it has none. Task management reads it at any moment.
+	DevTag atomic.Uint64
+
+	sess  *Session
+	state cmdState
+	// completed says that a stage before exec ended the command.
+	completed bool
+	// parsed says that DevHandler.Parse was called: OnFree is owed.
+	parsed bool
+	// internal commands are the target's own (REQUEST SENSE, WRITE SAME).
+	internal bool
+	// senseAsked: the handler was asked for the missing sense already.
+	senseAsked bool
+	// special commands (HEAD OF QUEUE, ORDERED) count in Session.special.
+	special  bool
+	senseLen int16
+	cdbLen   int16
+	// aborted is set by task management, at any moment.
+	aborted atomic.Bool
+	// execDone is set when exec is over: ORDERED commands wait for it.
+	execDone atomic.Bool
+	// isActive: counted in Session.active; guarded by Session.mu.
+	isActive bool
+	// prev, next link Session's list, qnext its held and blocked queues;
+	// abortedBy are the functions that wait for this command. All are
+	// guarded by Session.mu.
+	prev, next *Cmd
+	qnext      *Cmd
+	abortedBy  []*MgmtCmd
+
+	ext   []byte
+	cdb   [16]byte
+	sense [MaxSense]byte
+}
+
+// Delivery says what became of a response.
+type Delivery int8
+
+// The delivery statuses (rule R61).
+const (
+	Delivered       Delivery = 0
+	DeliveryFailed  Delivery = -1
+	DeliveryAborted Delivery = -2
+)
+
+// Init makes c a fresh command with the given CDB, which is copied. CDBs
+// longer than 16 bytes cost an allocation; longer than MaxCDB are cut.
+func (c *Cmd) Init(cdb []byte, q scsi.QueueType) {
+	front := c.Front
+	if len(cdb) > MaxCDB {
+		cdb = cdb[:MaxCDB]
+	}
+	c.Priv, c.Tag = nil, 0
+	c.QueueType = q
+	c.ExpectedSet = false
+	c.Dir, c.LBA, c.DataLen, c.BufLen, c.OutBufLen = scsi.DirNone, 0, 0, 0, 0
+	c.Timeout, c.OpFlags = 0, 0
+	c.Buf, c.OutBuf = nil, nil
+	c.Status, c.RespLen, c.Delivery = scsi.Good, 0, Delivered
+	c.sess, c.state = nil, stateNew
+	c.completed, c.parsed, c.internal, c.special, c.isActive, c.senseAsked = false, false, false, false, false, false
+	c.senseLen = 0
+	c.aborted.Store(false)
+	c.execDone.Store(false)
+	c.DevTag.Store(0)
+	c.abortedBy = nil
+	c.ext = nil
+	c.cdbLen = int16(copy(c.cdb[:], cdb))
+	if len(cdb) > len(c.cdb) {
+		c.ext = append([]byte(nil), cdb...)
+		c.cdbLen = int16(len(cdb))
+	}
+	c.Front = front
+}
+
+// CDB returns the whole command descriptor block; only read it.
+func (c *Cmd) CDB() []byte {
+	if c.ext != nil {
+		return c.ext[:c.cdbLen]
+	}
+	return c.cdb[:c.cdbLen]
+}
+
+// SetCDBLen shortens the CDB, as a PARSE reply may (rule R45).
+func (c *Cmd) SetCDBLen(n int) {
+	if n > 0 && n < int(c.cdbLen) {
+		c.cdbLen = int16(n)
+	}
+}
+
+// Op returns the operation code.
+func (c *Cmd) Op() scsi.Opcode {
+	if c.cdbLen == 0 {
+		return 0
+	}
+	return scsi.Opcode(c.cdb[0])
+}
+
+// Session returns the nexus that submitted the command.
+func (c *Cmd) Session() *Session { return c.sess }
+
+// Aborted says whether task management aborted the command. Its response goes
+// to the front end all the same (I1).
+func (c *Cmd) Aborted() bool { return c.aborted.Load() }
+
+// Completed says whether the command was ended before exec.
+func (c *Cmd) Completed() bool { return c.completed }
+
+// Sense returns the sense bytes that go with CHECK CONDITION; only read them.
+func (c *Cmd) Sense() []byte { return c.sense[:c.senseLen] }
+
+// Data returns what a read answers.
+func (c *Cmd) Data() []byte {
+	if int(c.RespLen) > len(c.Buf) {
+		return c.Buf
+	}
+	return c.Buf[:c.RespLen]
+}
+
+// SetStatus makes st the outcome, without sense.
+func (c *Cmd) SetStatus(st scsi.Status) {
+	c.Status, c.senseLen, c.RespLen = st, 0, 0
+}
+
+// SetSense makes CHECK CONDITION with s the outcome, in the format that the
+// device's D_SENSE bit asks for.
+func (c *Cmd) SetSense(s scsi.Sense) {
+	c.Status, c.RespLen = scsi.CheckCondition, 0
+	if c.sess != nil && c.sess.dev.dSense.Load() {
+		c.senseLen = int16(len(s.AppendDescriptor(c.sense[:0])))
+		return
+	}
+	c.senseLen = int16(len(s.AppendFixed(c.sense[:0])))
+}
+
+// SetSenseBytes sets the sense that goes with Status, cut at MaxSense bytes.
+func (c *Cmd) SetSenseBytes(b []byte) {
+	c.senseLen = int16(copy(c.sense[:], b))
+}
+
+// FailBusy makes the outcome TASK SET FULL when the session has other
+// commands (the initiator should wait for one to end), else BUSY (SAM-5 5.3).
+func (c *Cmd) FailBusy() {
+	s := c.sess
+	s.mu.Lock()
+	others := s.inflight > 1
+	s.mu.Unlock()
+	if others {
+		c.SetStatus(scsi.TaskSetFull)
+		return
+	}
+	c.SetStatus(scsi.Busy)
+}

@@ -1,0 +1,164 @@
+package target
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"scstuser/scsi"
+)
+
+// ErrReleased is returned for a device that is being, or has been, released.
+var ErrReleased = errors.New("the device is being released")
+
+// ErrBusy is returned when commands did not end in time (EBUSY, rule R16).
+var ErrBusy = errors.New("commands are still being executed")
+
+// Options are a Device's settings.
+type Options struct {
+	// BlockSize is the logical block size in bytes.
+	BlockSize uint32
+	// DetachTimeout bounds how long a DETACH holds the device; default 5 s.
+	DetachTimeout time.Duration
+	// OwnOrder leaves task attributes to the handler (has_own_order_mgmt).
+	OwnOrder bool
+	// DSense selects descriptor format sense.
+	DSense bool
+	// TAS: aborted commands end with TASK ABORTED.
+	TAS bool
+}
+
+// EnsureDefaults fills in what was left zero.
+func (o *Options) EnsureDefaults() {
+	if o.BlockSize == 0 {
+		o.BlockSize = 512
+	}
+	if o.DetachTimeout == 0 {
+		o.DetachTimeout = 5 * time.Second
+	}
+}
+
+// Device is one logical unit. Its methods may be called from any goroutine.
+type Device struct {
+	name    string
+	opt     Options
+	handler DevHandler
+
+	ownOrder, dSense, tas atomic.Bool
+	nextSession           atomic.Uint64
+	// reservedBy is the session that holds an SPC-2 reservation; set under mu.
+	reservedBy atomic.Pointer[Session]
+
+	// suspending is a one-place semaphore: whoever has put the token in has
+	// suspended the device.
+	suspending chan struct{}
+	// quiet is signalled when a suspended session has become inactive.
+	quiet chan struct{}
+
+	// mu guards sessions and gone.
+	mu       sync.Mutex
+	sessions []*Session
+	gone     bool
+}
+
+// NewDevice makes a device whose commands go to h.
+func NewDevice(name string, h DevHandler, o Options) *Device {
+	o.EnsureDefaults()
+	d := &Device{
+		name: name, opt: o, handler: h,
+		suspending: make(chan struct{}, 1), quiet: make(chan struct{}, 1),
+	}
+	d.SetControl(o.OwnOrder, o.DSense, o.TAS)
+	return d
+}
+
+// Name returns the device's name.
+func (d *Device) Name() string { return d.name }
+
+// BlockSize returns the logical block size in bytes.
+func (d *Device) BlockSize() uint32 { return d.opt.BlockSize }
+
+// SetControl applies the control-mode options that take effect at once (rule R18).
+func (d *Device) SetControl(ownOrder, dSense, tas bool) {
+	d.ownOrder.Store(ownOrder)
+	d.dSense.Store(dSense)
+	d.tas.Store(tas)
+}
+
+// Sessions returns the sessions that are attached now.
+func (d *Device) Sessions() []*Session {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return append([]*Session(nil), d.sessions...)
+}
+
+func (d *Device) isGone() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.gone
+}
+
+func (d *Device) addSession(s *Session) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.gone {
+		return false
+	}
+	d.sessions = append(d.sessions, s)
+	return true
+}
+
+func (d *Device) removeSession(s *Session) {
+	d.reservedBy.CompareAndSwap(s, nil)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i, x := range d.sessions {
+		if x == s {
+			d.sessions = append(d.sessions[:i], d.sessions[i+1:]...)
+			return
+		}
+	}
+}
+
+// Unregister takes the device away from its sessions: commands that come from
+// now on, and those that wait at the door, end with LOGICAL UNIT NOT
+// SUPPORTED; front ends are told; each session is detached when its last
+// command is over. It waits until all are gone or ctx ends. The caller sees to
+// it that the handler's commands end (rule R70).
+func (d *Device) Unregister(ctx context.Context) error {
+	d.mu.Lock()
+	d.gone = true
+	sessions := append([]*Session(nil), d.sessions...)
+	d.mu.Unlock()
+	for _, s := range sessions {
+		s.mu.Lock()
+		s.gone = true
+		held := s.held
+		s.held = cmdQueue{}
+		s.mu.Unlock()
+		for c := held.pop(); c != nil; c = held.pop() {
+			c.SetSense(scsi.SenseLUNotSupported)
+			c.completed = true
+			c.run()
+		}
+		s.frontend.SessionGone(s)
+	}
+	for _, s := range sessions {
+		s.startClose()
+	}
+	for _, s := range sessions {
+		if err := s.Close(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// CapacityChanged announces CAPACITY DATA HAS CHANGED to every session (R36).
+func (d *Device) CapacityChanged() {
+	for _, s := range d.Sessions() {
+		s.Notify(scsi.SenseCapacityChanged)
+	}
+}
