@@ -1,0 +1,175 @@
+package ucmd
+
+import (
+	"scstuser/scsi"
+	"scstuser/target"
+	"scstuser/ucmd/sgv"
+)
+
+// totalLen is how many bytes of buffer a command needs: the write side of a
+// BIDI command follows the pages of its read side.
+func totalLen(c *target.Cmd) int {
+	n := int(c.BufLen)
+	if c.OutBufLen > 0 {
+		n = pageAlign(n) + int(c.OutBufLen)
+	}
+	return n
+}
+
+func pageAlign(n int) int { return (n + PageSize - 1) &^ (PageSize - 1) }
+
+// poolOf returns the pool that the command's object belongs to.
+func (d *Device) poolOf(u *Ucmd) *sgv.Pool {
+	if u.clust {
+		return d.clust
+	}
+	return d.pool
+}
+
+// AllocBuf finds the data buffer of a command: an idle one of the pool, one
+// that the handler is asked for now (WRITE, BIDI) or that comes with the EXEC
+// reply (READ). It implements target.DevHandler and is entered again when the
+// ALLOC_MEM reply has come.
+func (d *Device) AllocBuf(c *target.Cmd) target.Verdict {
+	u := c.Priv.(*Ucmd)
+	n := totalLen(c)
+	if u.data != nil { // entered again: the handler has given memory
+		if !d.fillObject(u) {
+			c.FailBusy()
+			c.Complete()
+			return target.Continue
+		}
+		u.setBuf(c, u.obj.Data)
+		return target.Continue
+	}
+	u.buffCached = d.reuses(c)
+	u.clust = d.clust != nil && c.Session().Info.Clustered
+	obj, hit := d.poolOf(u).Get(n, u.buffCached)
+	u.obj = obj
+	if hit {
+		owner := obj.Owner.(*Ucmd)
+		u.bufUcmd, u.ubuff = owner, owner.ubuff
+		u.setBuf(c, obj.Data)
+		d.mu.Lock()
+		d.setState(u, StateBufAllocing)
+		d.note(u, EvSGVHit)
+		d.mu.Unlock()
+		return target.Continue
+	}
+	u.allocLen = int32(n)
+	if u.buffCached {
+		u.allocLen = int32(d.poolOf(u).AllocLen(n)) // rule R50
+	}
+	d.mu.Lock()
+	d.setState(u, StateBufAllocing)
+	d.note(u, EvSGVMiss)
+	if c.Dir == dirRead {
+		d.mu.Unlock()
+		return target.Continue // EXEC asks for the buffer (rule R49)
+	}
+	d.addReady(u)
+	d.mu.Unlock()
+	d.kick()
+	return target.Stop
+}
+
+// setBuf makes data the command's buffer.
+func (u *Ucmd) setBuf(c *target.Cmd, data []byte) {
+	c.Buf = data[:c.BufLen]
+	if c.OutBufLen > 0 {
+		off := pageAlign(int(c.BufLen))
+		c.OutBuf = data[off : off+int(c.OutBufLen)]
+	}
+}
+
+// mapBuf maps the memory that the handler gave for n bytes.
+func (d *Device) mapBuf(u *Ucmd, addr uint64, n int) error {
+	data, err := d.mem.Map(addr, n)
+	if err != nil {
+		return errEFAULT
+	}
+	u.ubuff, u.data, u.inObj = addr, data, false
+	return nil
+}
+
+// fillObject puts the ucmd's mapped memory into its object; from then on the
+// pool holds a reference to the ucmd. false: the pool's limit is reached.
+func (d *Device) fillObject(u *Ucmd) bool {
+	u.inObj = true
+	u.bufUcmd = u
+	if err := d.poolOf(u).Fill(u.obj, u, u.data); err != nil {
+		u.inObj = false
+		u.bufUcmd = nil
+		return false
+	}
+	return true
+}
+
+// SGVMapped implements sgv.Owner.
+func (u *Ucmd) SGVMapped() {
+	d := u.dev
+	d.mu.Lock()
+	d.get(u, OwnerSGV)
+	d.note(u, EvSGVFilled)
+	d.mu.Unlock()
+}
+
+// SGVDestroyed implements sgv.Owner: the object with this ucmd's memory is
+// gone. A handler that keeps buffers is told, in the name of this ucmd, and
+// the reference goes with its reply; otherwise it goes now.
+func (u *Ucmd) SGVDestroyed() {
+	d := u.dev
+	d.unmap(u)
+	d.mu.Lock()
+	d.note(u, EvSGVGone)
+	if !u.buffCached {
+		d.put(u, OwnerSGV)
+		d.mu.Unlock()
+		return
+	}
+	d.queueCachedFree(u)
+	d.mu.Unlock()
+	d.kick()
+}
+
+// queueCachedFree queues ON_CACHED_MEM_FREE. Caller holds mu.
+func (d *Device) queueCachedFree(u *Ucmd) {
+	d.setState(u, StateOnCacheFreeing)
+	d.addReady(u)
+}
+
+// unmap ends the mapping of the memory that u brought.
+func (d *Device) unmap(u *Ucmd) {
+	if u.data != nil {
+		d.mem.Unmap(u.ubuff, u.data)
+		u.data, u.inObj = nil, false
+	}
+}
+
+// fillAlloc writes the ALLOC_MEM subcommand.
+func (d *Device) fillAlloc(u *Ucmd, s *Subcommand) {
+	d.fillCommon(u, s)
+	s.AllocLen = u.allocLen
+}
+
+// replyAlloc takes the memory for a WRITE (rules R49 to R52).
+func (d *Device) replyAlloc(u *Ucmd, r *Reply) error {
+	c := u.cmd
+	switch {
+	case r.PBuf == 0:
+		c.FailBusy()
+		c.AbnormalDone()
+		return nil
+	case u.buffCached && r.PBuf%PageSize != 0:
+		c.SetSense(scsi.SenseHardwareInternalFailure)
+		c.AbnormalDone()
+		return errEINVAL
+	}
+	if err := d.mapBuf(u, r.PBuf, int(u.allocLen)); err != nil {
+		c.SetSense(scsi.SenseAbortedInternalFailure)
+		c.AbnormalDone()
+		return err
+	}
+	c.AllocDone()
+	return nil
+}

@@ -1,0 +1,188 @@
+package ucmd
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"scstuser/target"
+	"scstuser/ucmd/sgv"
+)
+
+// Device is one registered device: what an open scst_user node is to a
+// handler. Its methods may be called from any goroutine.
+type Device struct {
+	reg    *Registry
+	desc   Desc
+	limits Limits
+	mem    Memory
+	obs    Observer // nil: nobody listens
+
+	tdev        *target.Device
+	pool, clust *sgv.Pool // clust may be nil
+
+	// modes is parse, on-free and reuse packed, for the hot path.
+	modes atomic.Uint32
+	// inline is the handler in this process, if it takes part in that.
+	inline atomic.Pointer[InlineFunc]
+
+	// done is closed when the release is over; stuck is set before that.
+	done  chan struct{}
+	stuck *StuckError
+
+	// setOptions serialises SET_OPTIONS.
+	setOptions sync.Mutex
+
+	// mu is the command lock; it guards everything below and the ucmds.
+	mu    sync.Mutex
+	opt   Opt
+	hash  [hashSize]*Ucmd
+	count int
+	nextH uint32
+	spare *Ucmd // ucmds to use again, linked by hashNext
+	// readyFirst, readyLast: the ready list; lastMgmt: its last management
+	// ucmd, nil if none.
+	readyFirst, readyLast, lastMgmt *Ucmd
+	// waiters are getters that wait, the latest last: it is woken first (fact 18).
+	waiters []*waiter
+	// active are commands that were unjammed before exec and wait to go on.
+	active []*target.Cmd
+	// nonBlocking: gets return EAGAIN instead of waiting.
+	nonBlocking bool
+	// released: the release has begun. cleaning: its worker runs.
+	// cleanupDone: nothing new can come any more.
+	released, cleaning, cleanupDone bool
+	// gen counts changes, so that the cleanup can tell progress.
+	gen uint64
+	// wake tells the cleanup worker that something changed.
+	wake chan struct{}
+
+	faults faults
+}
+
+// faults are switches that take healing steps out of the lifecycle. Only
+// tests in this package set them, before the device is used; they show what
+// each step is for.
+type faults struct {
+	noTopFlush, noBottomFlush bool
+	keepBackground            bool
+	leakExtendedCDB           bool
+}
+
+// Desc returns how the device was registered.
+func (d *Device) Desc() Desc { return d.desc }
+
+// Target returns the device as front ends see it.
+func (d *Device) Target() *target.Device { return d.tdev }
+
+// pack keeps what the hot path asks for.
+func (o *Opt) pack() uint32 {
+	return uint32(o.Parse) | uint32(o.OnFree)<<8 | uint32(o.Reuse)<<16
+}
+
+func (d *Device) parseType() ParseType { return ParseType(d.modes.Load()) }
+func (d *Device) onFree() OnFreeType   { return OnFreeType(d.modes.Load() >> 8) }
+
+// reuses says whether buffers are kept for commands of this direction.
+func (d *Device) reuses(c *target.Cmd) bool {
+	switch ReuseType(d.modes.Load() >> 16) {
+	case ReuseAll:
+		return true
+	case ReuseRead:
+		return c.Dir == dirRead
+	case ReuseWrite:
+		return c.Dir == dirWrite
+	}
+	return false
+}
+
+// GetOptions returns the options in force (rule R16).
+func (d *Device) GetOptions() Opt {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.opt
+}
+
+// SetOptions changes the options for subsequent commands. It suspends the
+// device's activity; EBUSY if commands don't end in time, EINVAL for bad
+// values, and nothing is changed then. It must not be called by the
+// only goroutine that replies (rules R16 to R20).
+func (d *Device) SetOptions(o Opt) error {
+	if err := o.Validate(); err != nil {
+		return err
+	}
+	d.setOptions.Lock()
+	defer d.setOptions.Unlock()
+	resume, err := d.suspend()
+	if err != nil {
+		return err
+	}
+	defer resume()
+	if o.TST != d.GetOptions().TST && len(d.tdev.Sessions()) > 0 {
+		return fmt.Errorf("tst can't be changed while sessions exist: %w", syscall.EINVAL)
+	}
+	d.applyOptions(o)
+	return nil
+}
+
+func (d *Device) applyOptions(o Opt) {
+	d.mu.Lock()
+	d.opt = o
+	d.mu.Unlock()
+	d.modes.Store(o.pack())
+	d.tdev.SetControl(o.OwnOrder == 1, o.DSense == 1, o.TAS == 1)
+}
+
+// suspend waits for the device to be quiet, at most SuspendTimeout.
+func (d *Device) suspend() (func(), error) {
+	ctx, cancel := context.WithTimeout(context.Background(), d.limits.SuspendTimeout)
+	defer cancel()
+	resume, err := d.tdev.Suspend(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("device %s: %w after %v: %w", d.desc.Name, err, d.limits.SuspendTimeout, syscall.EBUSY)
+	}
+	return resume, nil
+}
+
+// FlushCache queues ON_CACHED_MEM_FREE for every idle buffer of the device's
+// pools and returns without waiting for the replies (rule R35).
+func (d *Device) FlushCache() error {
+	resume, err := d.suspend()
+	if err != nil {
+		return err
+	}
+	d.flushPools()
+	resume()
+	d.kick()
+	return nil
+}
+
+func (d *Device) flushPools() {
+	d.pool.Flush()
+	if d.clust != nil {
+		d.clust.Flush()
+	}
+}
+
+// CapacityChanged tells every session that the capacity has changed (R36).
+func (d *Device) CapacityChanged() { d.tdev.CapacityChanged() }
+
+// Unregister is the obsolete UNREGISTER_DEVICE: the device becomes
+// non-blocking and waiting getters return; it stays usable (rule R15).
+func (d *Device) Unregister() {
+	d.mu.Lock()
+	d.nonBlocking = true
+	d.wakeAll()
+	d.mu.Unlock()
+}
+
+// PoolStats returns the counters of the device's pools.
+func (d *Device) PoolStats() []sgv.Stats {
+	st := []sgv.Stats{d.pool.Stats()}
+	if d.clust != nil {
+		st = append(st, d.clust.Stats())
+	}
+	return st
+}

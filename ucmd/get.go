@@ -1,0 +1,181 @@
+package ucmd
+
+import (
+	"context"
+	"sync"
+	"syscall"
+)
+
+// The errnos of the interface, as errors.
+const (
+	errEAGAIN    = syscall.EAGAIN
+	errEBUSY     = syscall.EBUSY
+	errEFAULT    = syscall.EFAULT
+	errEINVAL    = syscall.EINVAL
+	errENOMEM    = syscall.ENOMEM
+	errEOVERFLOW = syscall.EOVERFLOW
+	errESRCH     = syscall.ESRCH
+)
+
+// waiter is a getter that waits; the channel has room for one token, so that
+// waking never waits.
+type waiter struct{ ch chan struct{} }
+
+var waiterPool = sync.Pool{New: func() any { return &waiter{ch: make(chan struct{}, 1)} }}
+
+// ReplyAndGet gives the handler's replies, in order, and then fetches up to
+// len(subs) subcommands into subs: the interface's REPLY_AND_GET_MULTI (rules
+// R23 to R34). done is how many replies were processed without an error; after
+// a bad one nothing is fetched and err is its errno (ESRCH, EINVAL, EFAULT,
+// EOVERFLOW); replies[done] is then the bad one and is consumed.
+//
+// Only the first fetch waits, and not on a non-blocking device: EAGAIN when
+// there is nothing, also when the device is being released. A ctx that ends
+// while waiting gives EINTR. Several goroutines may call it at once.
+func (d *Device) ReplyAndGet(ctx context.Context, replies []Reply, subs []Subcommand) (done, n int, err error) {
+	for done < len(replies) {
+		if err := d.Reply(&replies[done]); err != nil {
+			return done, 0, err
+		}
+		done++
+	}
+	for n < len(subs) {
+		if err := d.fetch(ctx, &subs[n], n == 0); err != nil {
+			if n > 0 && err == errEAGAIN {
+				return done, n, nil
+			}
+			return done, n, err
+		}
+		n++
+	}
+	return done, n, nil
+}
+
+// fetch takes one subcommand, waiting for it if wait is set and the device
+// lets it.
+func (d *Device) fetch(ctx context.Context, s *Subcommand, wait bool) error {
+	d.mu.Lock()
+	for {
+		if !d.released {
+			if u := d.next(); u != nil {
+				// The lock was free in next: the release may have begun, and
+				// its worker is who takes care of u now.
+				if !d.released {
+					d.deliver(u, s)
+					d.mu.Unlock()
+					return nil
+				}
+				d.linkReady(u, AtFront)
+			}
+		}
+		if !wait || d.nonBlocking || d.released {
+			d.mu.Unlock()
+			return errEAGAIN
+		}
+		if err := d.wait(ctx); err != nil {
+			d.mu.Unlock()
+			return err
+		}
+	}
+}
+
+// deliver makes u a fetched subcommand. Caller holds mu.
+func (d *Device) deliver(u *Ucmd, s *Subcommand) {
+	u.sentToUser, u.seenByUser = true, true
+	d.note(u, EvFetched)
+	// The module takes a reference while it copies to the handler; nothing
+	// can come between here, but the events are the same.
+	d.get(u, OwnerTransient)
+	d.fill(u, s)
+	d.put(u, OwnerTransient)
+}
+
+// fill writes the subcommand of u's state.
+func (d *Device) fill(u *Ucmd, s *Subcommand) {
+	*s = Subcommand{Handle: u.h, Code: Subcode(u.state)}
+	switch u.state {
+	case StateParsing:
+		d.fillParse(u, s)
+	case StateBufAllocing:
+		d.fillAlloc(u, s)
+	case StateExecing:
+		d.fillExec(u, s)
+	case StateOnFreeing:
+		d.fillOnFree(u, s)
+	case StateOnCacheFreeing:
+		s.PBuf = u.ubuff
+	case StateRemapping:
+		s.SessH = u.cmd.Session().Handle()
+		s.Remap = &u.remap.segment
+	case StateTMReceived, StateTMDone:
+		d.fillTM(u, s)
+	case StateAttachSess:
+		d.fillAttach(u, s)
+	case StateDetachSess:
+		s.SessH = u.sessH
+	}
+}
+
+// wait sleeps until a getter is wanted. Caller holds mu, which is released
+// and taken again meanwhile. The getter that began to wait last is woken
+// first (fact 18): its caches are warm.
+func (d *Device) wait(ctx context.Context) error {
+	w := waiterPool.Get().(*waiter)
+	defer waiterPool.Put(w)
+	d.waiters = append(d.waiters, w)
+	d.mu.Unlock()
+	var err error
+	select {
+	case <-w.ch:
+	case <-ctx.Done():
+		err = syscall.EINTR
+	}
+	d.mu.Lock()
+	if err == nil {
+		return nil
+	}
+	for i, x := range d.waiters {
+		if x == w {
+			d.waiters = append(d.waiters[:i], d.waiters[i+1:]...)
+			return err
+		}
+	}
+	<-w.ch // woken at the same moment: pass it on
+	d.wakeOne()
+	return err
+}
+
+// wakeOne wakes a getter, if there is work for one. Caller holds mu.
+func (d *Device) wakeOne() {
+	if n := len(d.waiters); n > 0 && (d.readyFirst != nil || len(d.active) > 0) {
+		w := d.waiters[n-1]
+		d.waiters = d.waiters[:n-1]
+		w.ch <- struct{}{}
+	}
+}
+
+// wakeAll wakes every getter. Caller holds mu.
+func (d *Device) wakeAll() {
+	for _, w := range d.waiters {
+		w.ch <- struct{}{}
+	}
+	d.waiters = nil
+}
+
+// Poll says whether a fetch would find something (fact 17).
+func (d *Device) Poll() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.readyFirst != nil || len(d.active) > 0
+}
+
+// Requeue gives a fetched subcommand back that could not be copied to the
+// handler: it is the next one fetched, and stays marked as sent (rule R27,
+// fact 14). An unknown handle is ignored: the command was ended meanwhile.
+func (d *Device) Requeue(h uint32) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if u := d.find(h); u != nil && u.sentToUser && !u.onReady {
+		d.linkReady(u, AtFront)
+	}
+}

@@ -1,0 +1,80 @@
+package ucmd
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// Command is one line of the commands listing (rule R73).
+type Command struct {
+	Handle  uint32
+	State   State
+	Ref     int32
+	Owners  string // who holds the references, "creation+sgv"
+	Sent    bool
+	Seen    bool
+	Aborted bool
+	Jammed  bool
+	HasCmd  bool // a SCSI command is attached
+}
+
+// Commands lists the ucmds of the device, by handle.
+func (d *Device) Commands() []Command {
+	d.mu.Lock()
+	var l []Command
+	for _, u := range d.hash {
+		for ; u != nil; u = u.hashNext {
+			l = append(l, u.command())
+		}
+	}
+	d.mu.Unlock()
+	slices.SortFunc(l, func(a, b Command) int { return cmp.Compare(a.Handle, b.Handle) })
+	return l
+}
+
+func (u *Ucmd) command() Command {
+	var owners []string
+	for o, n := range u.owners {
+		for range n {
+			owners = append(owners, Owner(o).String())
+		}
+	}
+	return Command{
+		Handle: u.h, State: u.state, Ref: u.ref, Owners: strings.Join(owners, "+"),
+		Sent: u.sentToUser, Seen: u.seenByUser,
+		Aborted: u.aborted || u.cmd != nil && u.cmd.Aborted(), Jammed: u.jammed, HasCmd: u.cmd != nil,
+	}
+}
+
+// String is the line as people want it.
+func (c Command) String() string {
+	return fmt.Sprintf("h=%d state %x (%s), ref %d (%s), sent_to_user %d, seen_by_user %d, aborted %d, jammed %d, scst_cmd %d",
+		c.Handle, uint8(c.State), c.State, c.Ref, c.Owners, b2i(c.Sent), b2i(c.Seen), b2i(c.Aborted), b2i(c.Jammed), b2i(c.HasCmd))
+}
+
+// WriteCommands writes the listing in the module's own format (rule R73). The
+// module names ucmds and commands by kernel address; here it is the handle
+// for both, and 0 where no command is attached.
+func (d *Device) WriteCommands(w io.Writer) error {
+	for _, c := range d.Commands() {
+		cmd := uint64(0)
+		if c.HasCmd {
+			cmd = uint64(c.Handle) + 1
+		}
+		if _, err := fmt.Fprintf(w, "ucmd %016x (state %x, ref %d), sent_to_user %d, seen_by_user %d, aborted %d, jammed %d, scst_cmd %016x\n",
+			c.Handle, uint8(c.State), c.Ref, b2i(c.Sent), b2i(c.Seen), b2i(c.Aborted), b2i(c.Jammed), cmd); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,129 @@
+package ucmd
+
+import "scstuser/scsi"
+
+// addReady queues u for the handler, at the place that its state and task
+// attribute give it (rule R32). Caller holds mu and calls kick when it has
+// released it.
+func (d *Device) addReady(u *Ucmd) {
+	u.thisStateUnjammed = false
+	where := AtTail
+	switch {
+	case u.state.management():
+		where = AtMgmt
+	case u.state == StateParsing, u.state == StateBufAllocing,
+		u.state == StateExecing && u.cmd.QueueType == scsi.QueueHeadOfQueue:
+		where = AtHead
+	}
+	d.linkReady(u, where)
+}
+
+// linkReady puts u at a place of the ready list. Caller holds mu.
+func (d *Device) linkReady(u *Ucmd, where Where) {
+	var after *Ucmd // nil: at the very front
+	switch where {
+	case AtTail:
+		after = d.readyLast
+	case AtHead, AtMgmt:
+		after = d.lastMgmt
+	}
+	u.readyPrev = after
+	if after == nil {
+		u.readyNext = d.readyFirst
+		d.readyFirst = u
+	} else {
+		u.readyNext = after.readyNext
+		after.readyNext = u
+	}
+	if u.readyNext == nil {
+		d.readyLast = u
+	} else {
+		u.readyNext.readyPrev = u
+	}
+	if u.state.management() && after == d.lastMgmt {
+		d.lastMgmt = u
+	}
+	u.onReady = true
+	d.gen++
+	if d.obs != nil {
+		d.obs.Event(Event{Kind: EvReady, Handle: u.h, State: u.state, Where: where})
+	}
+	if d.cleaning {
+		d.signalCleanup()
+	} else if d.inline.Load() == nil {
+		d.wakeOne()
+	}
+}
+
+// unlinkReady takes u off the ready list. Caller holds mu.
+func (d *Device) unlinkReady(u *Ucmd) {
+	if u.readyPrev == nil {
+		d.readyFirst = u.readyNext
+	} else {
+		u.readyPrev.readyNext = u.readyNext
+	}
+	if u.readyNext == nil {
+		d.readyLast = u.readyPrev
+	} else {
+		u.readyNext.readyPrev = u.readyPrev
+	}
+	if d.lastMgmt == u {
+		d.lastMgmt = u.readyPrev // management is a prefix of the list
+	}
+	u.readyPrev, u.readyNext = nil, nil
+	u.onReady = false
+}
+
+// next takes the next ucmd that the handler shall see off the ready list; nil
+// if there is none. Commands that were aborted before they were fetched, and
+// those that the target answers itself, are ended here (rule R33). Caller
+// holds mu, which is released and taken again meanwhile.
+func (d *Device) next() *Ucmd {
+	for {
+		u := d.readyFirst
+		if u == nil {
+			if !d.runActive() {
+				return nil
+			}
+			continue
+		}
+		d.unlinkReady(u)
+		switch u.state {
+		case StateParsing, StateBufAllocing:
+			if u.cmd.Aborted() {
+				d.unjam(u, false)
+				continue
+			}
+		case StateExecing:
+			c := u.cmd
+			d.mu.Unlock()
+			over := c.CheckLocalEvents()
+			if over {
+				c.Done()
+			}
+			d.mu.Lock()
+			if over {
+				continue
+			}
+		}
+		return u
+	}
+}
+
+// runActive lets the commands go on that were unjammed before exec. Caller
+// holds mu, which is released and taken again meanwhile. false: there were
+// none.
+func (d *Device) runActive() bool {
+	if len(d.active) == 0 {
+		return false
+	}
+	for len(d.active) > 0 {
+		c := d.active[0]
+		d.active = d.active[1:]
+		d.mu.Unlock()
+		c.AbnormalDone()
+		d.mu.Lock()
+	}
+	d.active = nil
+	return true
+}
