@@ -1,0 +1,96 @@
+# What one does with this repository; "make" alone prints the list. Needs Go and
+# nothing else for build, run and install. Scripts for the longer recipes are in
+# internal/ci.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+GO      ?= go
+PREFIX  ?= /usr/local
+DESTDIR ?=
+
+# Pinned, so that a new release of a tool can't fail a build that was good.
+STATICCHECK_VERSION := v0.8.2
+GOVULNCHECK_VERSION := v1.9.0
+STATICCHECK := bin/tools/staticcheck-$(STATICCHECK_VERSION)/staticcheck
+GOVULNCHECK := bin/tools/govulncheck-$(GOVULNCHECK_VERSION)/govulncheck
+
+# The binary knows its commit where git can tell it.
+BUILDVCS := $(shell git rev-parse --verify -q HEAD >/dev/null 2>&1 && echo auto || echo false)
+
+.PHONY: help
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## bin/fileio_tgt, one static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=$(BUILDVCS) -o bin/fileio_tgt ./cli/fileio_tgt
+
+.PHONY: run
+run: build image.img ## serve image.img (64 MiB, created if there is none) until Ctrl-C; ARGS='...' adds options
+	@echo "serving image.img over NBD; Ctrl-C stops"
+	@exec bin/fileio_tgt $(ARGS) -f image.img
+
+image.img:
+	@echo "creating image.img, 64 MiB, sparse"
+	@truncate -s 64M $@
+
+.PHONY: install
+install: build ## into PREFIX (/usr/local), with the manual page; DESTDIR for packagers
+	install -D -m 0755 bin/fileio_tgt $(DESTDIR)$(PREFIX)/bin/fileio_tgt
+	install -D -m 0644 docs/fileio_tgt.8 $(DESTDIR)$(PREFIX)/share/man/man8/fileio_tgt.8
+
+.PHONY: deps
+deps: ## install the programs that the tests check us with, if they are missing
+	@internal/ci/apt.sh
+
+.PHONY: test
+test: deps ## all tests, with the race detector
+	$(GO) test -race -shuffle=on -timeout 20m ./...
+
+.PHONY: bench
+bench: deps ## speed, side by side with nbdkit and qemu-nbd; ARGS='...' goes to the program
+	$(GO) run ./internal/nbdbench $(ARGS)
+
+.PHONY: lint
+lint: gofmt vet staticcheck vuln ## gofmt, go vet, staticcheck, known vulnerabilities
+
+.PHONY: gofmt
+gofmt:
+	@files=$$(gofmt -l .); test -z "$$files" || { echo "not formatted, run gofmt -w on:"; echo "$$files"; exit 1; }
+
+.PHONY: vet
+vet:
+	$(GO) vet ./...
+
+.PHONY: staticcheck
+staticcheck: $(STATICCHECK)
+	$(STATICCHECK) ./...
+
+.PHONY: vuln
+vuln: $(GOVULNCHECK)
+	@internal/ci/vuln.sh $(GOVULNCHECK) ./...
+
+$(STATICCHECK):
+	GOBIN=$(abspath $(@D)) $(GO) install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION)
+
+$(GOVULNCHECK):
+	GOBIN=$(abspath $(@D)) $(GO) install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION)
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (10s) each
+	@internal/ci/fuzz.sh
+
+.PHONY: soak
+soak: build deps ## verified random I/O with clients killed in between, for SOAKTIME (600) seconds
+	@internal/ci/soak.sh
+
+.PHONY: cover
+cover: deps ## test coverage by function; bin/cover.out is for go tool cover -html
+	@mkdir -p bin
+	$(GO) test -timeout 20m -coverpkg=./... -coverprofile=bin/cover.out ./...
+	$(GO) tool cover -func=bin/cover.out
+
+.PHONY: clean
+clean: ## remove what was built; image.img stays, it may hold your data
+	rm -rf bin

@@ -1,0 +1,29 @@
+// Command fileio_tgt exports files and block devices over NBD. Every request
+// travels as a SCSI command through the whole life of an scst_user command:
+// parse, buffer, execution, response, on-free.
+//
+// This package decides and wires; it has no storage logic. Its way from the
+// command line to a running server, a file for each step:
+//
+//	main.go, app.go     entry; urfave/cli routes to an action
+//	args.go             short options as getopt spells them
+//	flags.go, values.go the table of options, and how their values are read
+//	commandline.go      the table as flags of urfave/cli, read into a config
+//	usage.go            what is wrong with a command line that can't be read
+//	config.go           everything decided, in one plain struct, and checked
+//	exports.go          which file has which name
+//	listen.go           where to listen, and commands that connect there
+//	supervise.go        logs, signals, serve, banner, in order
+//	serve.go            builds devices, handlers and listeners from a config
+//	banner.go           what the operator is told once, as text or JSON
+//	help.go, version.go what --help and --version print
+//	logging.go          logrus set-up and the log file that can be reopened
+//	pidfile.go          the file with the process ID
+//	signals.go          one loop that turns signals into calls of a control
+//	errors.go           exit statuses; each error is one line
+//
+// Goroutines: the one of main runs serve; one more runs the signal loop, and
+// one runs control.Shutdown while connections drain. The locks are
+// startControl.mu (what signals act on) and logFile.mu (the open file); neither
+// is ever taken while the other is held.
+package main

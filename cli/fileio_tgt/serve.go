@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"scstuser/handlers/arena"
+	"scstuser/nbd"
+	"scstuser/ucmd"
+)
+
+// serve puts the rooms together: a device for each export, an NBD server in
+// front of them. It is a serveFunc.
+func serve(ctx context.Context, cfg *config, log *logrus.Logger, ready func(served)) (err error) {
+	p := &program{cfg: cfg, log: log, arena: arena.New(arena.Options{}), over: make(chan struct{})}
+	p.registry = ucmd.NewRegistry(ucmd.Limits{MaxIdlePages: int(cfg.MaxCachedBytes / ucmd.PageSize)})
+	p.server = nbd.NewServer(nbd.Options{
+		Handshake:      nbd.Limits{HandshakeTimeout: cfg.HandshakeTimeout},
+		MaxConnections: cfg.MaxConnections, MaxInflight: cfg.MaxInflight, MaxInflightBytes: cfg.MaxInflightBytes,
+		Log: log,
+	})
+	defer func() {
+		if p.started {
+			return // Shutdown has released everything, or has given up
+		}
+		err = errors.Join(err, p.release(context.Background()))
+	}()
+	if err := p.openMedia(); err != nil {
+		return err
+	}
+	listeners, err := p.listen()
+	if err != nil {
+		return err
+	}
+	if err := p.export(ctx); err != nil {
+		return err
+	}
+	p.started = true
+	for _, l := range listeners {
+		p.accepting.Go(func() {
+			if err := p.server.Serve(l); err != nil {
+				log.WithError(err).Error("a listener failed; the others go on")
+			}
+		})
+	}
+	if cfg.FlushInterval > 0 {
+		p.accepting.Go(p.flushPeriodically)
+	}
+	ready(p.describe(listeners))
+	select {
+	case <-p.over:
+		return p.outcome
+	case <-ctx.Done():
+		return errors.Join(ctx.Err(), p.Shutdown(context.Background()))
+	}
+}
+
+// program is what a run of fileio_tgt holds.
+type program struct {
+	cfg      *config
+	log      *logrus.Logger
+	arena    *arena.Arena // one for all: devices may share their pools
+	registry *ucmd.Registry
+	server   *nbd.Server
+	disks    []*exportedDisk
+	opened   []net.Listener
+	started  bool
+
+	accepting sync.WaitGroup
+	shutdown  sync.Once
+	outcome   error         // of the shutdown; set before over is closed
+	over      chan struct{} // closed when everything is released
+}
+
+// openMedia opens every file before anything else is touched.
+func (p *program) openMedia() error {
+	for _, e := range p.cfg.Exports {
+		d, err := openDisk(p.cfg, e)
+		if err != nil {
+			return err
+		}
+		p.disks = append(p.disks, d)
+	}
+	return nil
+}
+
+// listen opens every listener. Nobody is accepted yet.
+func (p *program) listen() ([]net.Listener, error) {
+	for _, s := range p.cfg.Listen {
+		a, err := nbd.ParseListen(s)
+		if err != nil {
+			return nil, err
+		}
+		l, err := nbd.Listen(a)
+		if err != nil {
+			return nil, err
+		}
+		p.opened = append(p.opened, l)
+	}
+	return p.opened, nil
+}
+
+// export registers the devices and offers them.
+func (p *program) export(ctx context.Context) error {
+	for _, d := range p.disks {
+		if err := d.register(p); err != nil {
+			return err
+		}
+		e, err := p.server.AddExport(ctx, nbd.ExportConfig{
+			Name: d.name, Description: d.backing.Describe(), Device: d.dev.Target(),
+		})
+		if err != nil {
+			return err
+		}
+		d.export = e
+	}
+	return nil
+}
+
+// describe is what the banner tells.
+func (p *program) describe(listeners []net.Listener) served {
+	s := served{Control: p}
+	for _, d := range p.disks {
+		s.Exports = append(s.Exports, servedExport{
+			Name: d.name, Path: d.path, Size: int64(d.export.Size()), Tail: d.tail,
+			BlockSize: int(d.export.BlockSize()), ReadOnly: d.export.ReadOnly(),
+		})
+	}
+	for _, l := range listeners {
+		s.Listeners = append(s.Listeners, nbd.ListenAddrOf(l))
+	}
+	return s
+}
+
+// Resize implements control: it looks at the media again and announces what
+// has changed.
+func (p *program) Resize() {
+	for _, d := range p.disks {
+		log := p.log.WithField("device", d.name)
+		changed, size, err := d.disk.Resize()
+		switch {
+		case err != nil:
+			log.WithError(err).Error("the size can't be read again; the old one stays")
+		case changed:
+			d.dev.CapacityChanged()
+			log.WithField("size", size).Info("capacity changed; new clients see it")
+		default:
+			log.WithField("size", size).Info("the size has not changed")
+		}
+	}
+}
+
+// flushPeriodically is --flush: idle buffers go back every so often.
+func (p *program) flushPeriodically() {
+	t := time.NewTicker(p.cfg.FlushInterval)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-p.over:
+			return
+		}
+		for _, d := range p.disks {
+			if err := d.dev.FlushCache(); err != nil {
+				p.log.WithField("device", d.name).WithError(err).Warn("the buffer pool was not flushed")
+			}
+		}
+	}
+}
+
+// Shutdown implements control: commands in flight are answered, then
+// everything is released.
+func (p *program) Shutdown(ctx context.Context) error {
+	p.shutdown.Do(func() {
+		p.outcome = p.release(ctx)
+		close(p.over)
+		p.accepting.Wait()
+	})
+	<-p.over
+	return p.outcome
+}
+
+// release undoes what was done, as far as it was: clients first, then the
+// handlers, the devices and the media.
+func (p *program) release(ctx context.Context) error {
+	errs := []error{p.server.Shutdown(ctx)}
+	for _, l := range p.opened {
+		_ = l.Close() // one that was never served from
+	}
+	for _, d := range p.disks {
+		errs = append(errs, d.release(ctx))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err // a handler that still runs uses the buffers
+	}
+	if err := p.arena.Close(); err != nil && !errors.Is(err, arena.ErrLive) {
+		return fmt.Errorf("release the data buffers: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# Serves a sparse image and works on it for SOAKTIME seconds (600): verified
+# random writes of four fio jobs, copies with several connections, and clients
+# that are killed in the middle. Then it stops the server. Fails if a byte is
+# wrong, if the server dies, leaks memory or does not stop cleanly. ARGS adds
+# options of fileio_tgt.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+soaktime=${SOAKTIME:-600}
+# The most that the server's memory may be at the end of a round, in KiB: the
+# buffers of four connections, its pool, and room for the Go runtime.
+max_rss=$((512 * 1024))
+
+dir=$(mktemp -d)
+server=
+cleanup() {
+	if [ -n "$server" ]; then
+		kill -KILL "$server" 2>/dev/null || true
+	fi
+	rm -rf "$dir"
+}
+trap cleanup EXIT
+
+fail() {
+	echo "soak: $*" >&2
+	tail -n 20 "$dir/server.log" >&2 || true
+	exit 1
+}
+
+truncate -s 2G "$dir/image"
+socket=$dir/socket
+uri="nbd+unix:///image?socket=$socket"
+# shellcheck disable=SC2086 # ARGS are several words
+bin/fileio_tgt ${ARGS:-} -f "$dir/image" --listen "unix:$socket" --pid-file "$dir/pid" >"$dir/banner" 2>"$dir/server.log" &
+server=$!
+for _ in $(seq 100); do
+	[ -s "$dir/pid" ] && break
+	kill -0 "$server" 2>/dev/null || fail "the server did not start"
+	sleep 0.1
+done
+[ -s "$dir/pid" ] || fail "the server was not ready after 10 s"
+cat "$dir/banner"
+
+rss() { awk '/^VmRSS:/ { print $2 }' "/proc/$server/status"; }
+
+verify() { # depth, seed: four jobs write a quarter each and read it back
+	fio --output="$dir/fio.out" --thread --ioengine=nbd --uri="$uri" --rw=randwrite --bsrange=4k-256k --blockalign=4k \
+		--size=64m --offset_increment=512m --numjobs=4 --iodepth="$1" --randseed="$2" --verify=crc32c --verify_fatal=1 \
+		--do_verify=1 --group_reporting --name=soak || { cat "$dir/fio.out" >&2; fail "fio found wrong data or errors"; }
+}
+
+kill_client() { # leaves a connection in the middle of its commands
+	nbdcopy --no-extents "$uri" null: 2>/dev/null &
+	local client=$!
+	sleep 0.2
+	kill -KILL "$client" 2>/dev/null || true
+	wait "$client" 2>/dev/null || true
+}
+
+start=$SECONDS
+round=0
+while [ $((SECONDS - start)) -lt "$soaktime" ]; do
+	round=$((round + 1))
+	depths=(1 16 64)
+	kill_client &
+	killer=$!
+	verify "${depths[round % 3]}" "$round"
+	wait "$killer"
+	nbdcopy --connections=4 "$uri" "$dir/copy" || fail "nbdcopy could not read the image"
+	cmp "$dir/image" "$dir/copy" || fail "a copy differs from the image"
+	kill -0 "$server" 2>/dev/null || fail "the server died"
+	echo "soak: round $round, $((SECONDS - start)) s, $(($(rss) / 1024)) MiB resident"
+	[ "$(rss)" -le "$max_rss" ] || fail "the server uses $(rss) KiB of memory"
+done
+
+kill -TERM "$server"
+status=0
+wait "$server" || status=$?
+server=
+[ "$status" -eq 0 ] || fail "the server ended with status $status"
+[ ! -e "$socket" ] || fail "the server left its socket behind"
+echo "soak: $round rounds, no faults"

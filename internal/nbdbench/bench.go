@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// measure does everything: it starts the servers, checks them, runs the rounds
+// and stops the servers.
+func measure(ctx context.Context, s settings, progress io.Writer) (_ *Result, err error) {
+	client, err := newFio(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rig, err := newRig(ctx, s, progress)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rig.close()) }()
+
+	fmt.Fprintln(progress, "comparing what every server returns with the image")
+	if err := rig.check(ctx); err != nil {
+		return nil, err
+	}
+	result := newResult(s, client.Name(), rig)
+	for round := range s.rounds {
+		for i, p := range s.points {
+			for _, c := range rotated(rig.contenders, round+i) {
+				sample, err := measureOne(ctx, client, c, p, s)
+				if err != nil {
+					return nil, fmt.Errorf("%s, %s: %w", c.name, p.Title(), err)
+				}
+				result.add(p, c.name, sample)
+				fmt.Fprintf(progress, "round %d/%d  %-9s %-18s %s\n",
+					round+1, s.rounds, p.Name, c.name, rateText(p, rate(p, sample)))
+			}
+		}
+	}
+	if result.PeakRSS, err = rig.peakRSS(); err != nil {
+		return nil, err
+	}
+	return result, nil
+}
+
+// measureOne takes one sample.
+func measureOne(ctx context.Context, client Client, c *contender, p Point, s settings) (Sample, error) {
+	server := c.serverFor(p)
+	before, err := server.Usage()
+	if err != nil {
+		return Sample{}, err
+	}
+	m, err := client.Run(ctx, server.URI(""), s.imageSize, p, s.time)
+	if err != nil {
+		return Sample{}, err
+	}
+	after, err := server.Usage()
+	if err != nil {
+		return Sample{}, err
+	}
+	return Sample{Measurement: m, ServerCPU: after.CPU - before.CPU}, nil
+}
+
+// rotated returns list with its first n elements moved to the end, n counted
+// around.
+func rotated[T any](list []T, n int) []T {
+	n %= len(list)
+	return append(append(make([]T, 0, len(list)), list[n:]...), list[:n]...)
+}
+
+// rate is the sample's rate in the unit of the point's column: thousands of
+// requests, or MiB, per second.
+func rate(p Point, s Sample) float64 {
+	if p.perSecond() {
+		return s.IOPS / 1000
+	}
+	return s.BytesPerSecond / (1 << 20)
+}
+
+// rateUnit is the unit of rate.
+func rateUnit(p Point) string {
+	if p.perSecond() {
+		return "kIOPS"
+	}
+	return "MiB/s"
+}
+
+// rateText is a rate with its unit.
+func rateText(p Point, value float64) string {
+	return formatValue(value) + " " + rateUnit(p)
+}
+
+// micros is a duration in microseconds.
+func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
