@@ -66,7 +66,8 @@ type Device struct {
 // tests in this package set them, before the device is used; they show what
 // each step is for.
 type faults struct {
-	noTopFlush, noBottomFlush bool
+	noTopFlush, noBottomFlush bool // of unjamDevice
+	noReleaseFlush            bool // of release, after the unregistration
 	keepBackground            bool
 	leakExtendedCDB           bool
 }

@@ -9,7 +9,7 @@ import (
 // The errnos of the interface, as errors.
 const (
 	errEAGAIN    = syscall.EAGAIN
-	errEBUSY     = syscall.EBUSY
+	errEEXIST    = syscall.EEXIST
 	errEFAULT    = syscall.EFAULT
 	errEINVAL    = syscall.EINVAL
 	errENOMEM    = syscall.ENOMEM

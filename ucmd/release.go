@@ -76,7 +76,9 @@ func (d *Device) release() {
 	// report below names the ucmds.
 	_ = d.tdev.Unregister(ctx)
 	cancel()
-	d.flushPools()
+	if !d.faults.noReleaseFlush {
+		d.flushPools()
+	}
 	d.mu.Lock()
 	d.cleanupDone = true
 	d.signalCleanup()

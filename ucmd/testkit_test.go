@@ -237,8 +237,10 @@ func (b *bench) submit(cdb scsi.CDB) *target.Cmd {
 	return c
 }
 
-func (b *bench) write(blocks uint32) *target.Cmd { return b.submit(scsi.EncodeWrite16(0, blocks, false)) }
-func (b *bench) read(blocks uint32) *target.Cmd  { return b.submit(scsi.EncodeRead16(0, blocks, false)) }
+func (b *bench) write(blocks uint32) *target.Cmd {
+	return b.submit(scsi.EncodeWrite16(0, blocks, false))
+}
+func (b *bench) read(blocks uint32) *target.Cmd { return b.submit(scsi.EncodeRead16(0, blocks, false)) }
 
 // execDone answers an EXEC with GOOD; a read returns its whole buffer, newly
 // allocated if it had none.

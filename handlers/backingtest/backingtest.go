@@ -2,10 +2,10 @@ package backingtest
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"math/rand/v2"
 	"os"
+	"sync"
 	"testing"
 	"unsafe"
 
@@ -103,14 +103,25 @@ type tester interface {
 	Fatalf(format string, args ...any)
 }
 
+// noise is random bytes, none of them zero; its length is a prime, so that it
+// is in step with no block size.
+var noise = sync.OnceValue(func() []byte {
+	p := make([]byte, 65521)
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := range p {
+		p[i] = byte(r.IntN(255)) + 1
+	}
+	return p
+})
+
 // fill writes a pattern that differs from place to place and with the seed, and
 // that has no zero byte.
 func fill(p []byte, seed uint64) {
-	r := rand.NewPCG(seed, 1)
+	n := noise()
+	from := n[seed*7919%uint64(len(n)):]
 	for len(p) > 0 {
-		var word [8]byte
-		binary.NativeEndian.PutUint64(word[:], r.Uint64()|0x0101010101010101)
-		p = p[copy(p, word[:]):]
+		p = p[copy(p, from):]
+		from = n
 	}
 }
 

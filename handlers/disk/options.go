@@ -16,7 +16,7 @@ const (
 // Defaults of Options.
 const (
 	DefaultVendor       = "SCST_USR"
-	DefaultRevision     = " 310" // as SCST's fileio_tgt has it
+	DefaultRevision     = "3110" // as SCST's fileio_tgt has it
 	DefaultBlockSize    = 512
 	DefaultInlineRead   = 128 << 10
 	DefaultInlineWrite  = 64 << 10

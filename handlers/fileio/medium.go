@@ -26,7 +26,8 @@ func (f *File) learnMedium(st *unix.Stat_t) {
 	// Only of a regular file: a device's node is on a memory file system.
 	var fs unix.Statfs_t
 	if err := unix.Fstatfs(f.fd, &fs); err == nil {
-		f.memory = fs.Type == unix.TMPFS_MAGIC || fs.Type == unix.RAMFS_MAGIC
+		kind := uint32(fs.Type) // its width and sign differ between machines
+		f.memory = kind == unix.TMPFS_MAGIC || kind == unix.RAMFS_MAGIC
 	}
 }
 
