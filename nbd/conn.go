@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"sync"
 	"time"
 
@@ -99,6 +100,12 @@ func (c *conn) loop() error {
 	for {
 		if c.rend-c.rpos < requestSize {
 			if err := c.fillBuf(); err != nil {
+				if errors.Is(err, os.ErrDeadlineExceeded) && !c.quiet() {
+					// Shutting down: as long as there are commands to wait
+					// for, new ones get their ESHUTDOWN (row 26).
+					c.tr.stopReading(c.srv.opt.Linger)
+					continue
+				}
 				if errors.Is(err, io.EOF) && c.rend == c.rpos {
 					return nil // EOF without DISC
 				}
@@ -195,6 +202,7 @@ func (c *conn) writePayload(r *request) error {
 		switch r.phase.Load() {
 		case phaseReady:
 			if err := c.readFull(r.cmd.Buf[:r.h.length]); err != nil {
+				r.mute = true
 				r.cmd.DataFailed()
 				return err
 			}
@@ -214,12 +222,13 @@ func (c *conn) writeRefused(r *request) error {
 	answered, wait := r.over()
 	if answered {
 		err := c.skip(int64(r.h.length))
+		r.mute = err != nil
 		c.answer(r)
 		return err
 	}
 	r.payload = make([]byte, r.h.length)
 	if err := c.readFull(r.payload); err != nil {
-		r.errno = errnoIO
+		r.mute = true
 		c.answer(r)
 		return err
 	}
@@ -239,6 +248,10 @@ func (c *conn) readFull(p []byte) error {
 		}
 		c.uncork()
 		n, err := c.tr.recv(p, c.bufFn, c.idleFn, true)
+		if errors.Is(err, os.ErrDeadlineExceeded) && c.srv.mayFinish() {
+			c.tr.stopReading(c.srv.opt.Linger)
+			continue
+		}
 		if err != nil {
 			if errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF
@@ -303,7 +316,7 @@ func (c *conn) admit(h requestHeader) *request {
 		r = &request{c: c}
 		r.cmd.Front = r
 	}
-	r.h = h
+	r.h, r.mute = h, false
 	return r
 }
 

@@ -18,6 +18,8 @@ type request struct {
 
 	// errno is the answer, once there is one.
 	errno uint32
+	// mute: a request that has not arrived whole gets no reply.
+	mute bool
 	// data is what a READ answers.
 	data []byte
 	// hdr is the reply's header.

@@ -15,7 +15,7 @@ func (c *conn) answer(r *request) {
 	}
 	putSimpleReply(r.hdr[:], r.errno, r.h.cookie)
 	c.mu.Lock()
-	if c.dead {
+	if c.dead || r.mute {
 		c.mu.Unlock()
 		r.delivered(target.DeliveryFailed)
 		return

@@ -33,6 +33,9 @@ type Options struct {
 	// Linger is how long a shutdown goes on answering new commands with
 	// ESHUTDOWN before it hangs up. Default 200 ms.
 	Linger time.Duration
+	// Grace is how long a shutdown lets a client finish the payload that it
+	// is sending, and take the replies that it is owed. Default 5 s.
+	Grace time.Duration
 	// Log is where the server reports; logrus.StandardLogger() if nil.
 	Log *logrus.Logger
 }
@@ -55,6 +58,9 @@ func (o *Options) EnsureDefaults() {
 	if o.Linger <= 0 {
 		o.Linger = 200 * time.Millisecond
 	}
+	if o.Grace <= 0 {
+		o.Grace = 5 * time.Second
+	}
 	if o.Log == nil {
 		o.Log = logrus.StandardLogger()
 	}
@@ -65,6 +71,7 @@ func (o *Options) EnsureDefaults() {
 type Server struct {
 	opt      Options
 	draining atomic.Bool
+	graceEnd atomic.Int64   // UnixNano; set before draining
 	conns    sync.WaitGroup // the goroutines of connections
 	slots    chan struct{}  // a token for each connection
 	quit     chan struct{}  // closed by Shutdown
@@ -268,7 +275,7 @@ func (s *Server) serve(cl *client, log *logrus.Entry) error {
 	cl.tr = tr
 	s.mu.Unlock()
 	if s.draining.Load() {
-		tr.stopReading(s.opt.Linger)
+		s.hurry(tr)
 	}
 	log.Debug("client uses export")
 	err = c.run()
@@ -281,6 +288,18 @@ func (s *Server) serve(cl *client, log *logrus.Entry) error {
 	return err
 }
 
+// hurry makes a connection come to its end.
+func (s *Server) hurry(tr transport) {
+	tr.stopReading(s.opt.Linger)
+	tr.stopSending(s.opt.Grace)
+}
+
+// mayFinish says whether a client may go on with what it is sending, though
+// the server is shutting down.
+func (s *Server) mayFinish() bool {
+	return s.draining.Load() && time.Now().UnixNano() < s.graceEnd.Load()
+}
+
 // attachTimeout bounds how long a new client waits for the device to be quiet.
 const attachTimeout = 90 * time.Second
 
@@ -290,6 +309,7 @@ const attachTimeout = 90 * time.Second
 // are cut.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
+	s.graceEnd.Store(time.Now().Add(s.opt.Grace).UnixNano())
 	if s.draining.Swap(true) {
 		s.mu.Unlock()
 		return errors.New("shutdown: called twice")
@@ -300,7 +320,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	for cl := range s.clients {
 		if cl.tr != nil {
-			cl.tr.stopReading(s.opt.Linger)
+			s.hurry(cl.tr)
 		} else {
 			_ = cl.nc.SetDeadline(time.Now().Add(s.opt.Linger))
 		}

@@ -30,6 +30,9 @@ type transport interface {
 	send(vec [][]byte, pos *sendPos, wait bool) error
 	// stopReading makes recv end with os.ErrDeadlineExceeded after a while.
 	stopReading(after time.Duration)
+	// stopSending makes send fail if it has to wait longer than that from
+	// now on.
+	stopSending(after time.Duration)
 	// close ends it all.
 	close()
 }
@@ -249,6 +252,10 @@ func (s *socket) stopReading(after time.Duration) {
 	_ = s.conn.SetReadDeadline(time.Now().Add(after))
 }
 
+func (s *socket) stopSending(after time.Duration) {
+	_ = s.conn.SetWriteDeadline(time.Now().Add(after))
+}
+
 func (s *socket) close() {
 	// Whoever is inside recv(2) or waits for room to send has to come back
 	// before the descriptor can go.
@@ -283,6 +290,10 @@ func (p *plain) send(vec [][]byte, pos *sendPos, _ bool) error {
 
 func (p *plain) stopReading(after time.Duration) {
 	_ = p.c.SetReadDeadline(time.Now().Add(after))
+}
+
+func (p *plain) stopSending(after time.Duration) {
+	_ = p.c.SetWriteDeadline(time.Now().Add(after))
 }
 
 func (p *plain) close() { _ = p.c.Close() }

@@ -141,6 +141,20 @@ func TestDecodeErrors(t *testing.T) {
 	}
 }
 
+func TestSenseOfAnotherError(t *testing.T) {
+	if got := SenseOf(errors.New("other")); got != SenseInvalidFieldInCDB {
+		t.Error(got)
+	}
+}
+
+func TestCDBLenByGroup(t *testing.T) {
+	for op, want := range map[Opcode]int{0x1F: 6, 0x20: 10, 0x5F: 10, 0x7F: 0, 0x80: 16, 0x9F: 16, 0xA0: 12, 0xBF: 12, 0xC0: 0, 0xFF: 0} {
+		if got := CDBLen(op); got != want {
+			t.Errorf("%#x: %d", uint8(op), got)
+		}
+	}
+}
+
 func make10(op Opcode) []byte { return append([]byte{byte(op)}, make([]byte, 9)...) }
 
 func TestEncodeUnknown(t *testing.T) {
@@ -250,6 +264,19 @@ func TestCountOfTheSixByteCommands(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
+	seen := map[string]bool{}
+	for i := range 256 {
+		for _, name := range []string{Status(i).String(), Dir(i).String(), QueueType(i).String(), Opcode(i).String(), CDBError(i).Error()} {
+			if name == "" || seen[name] && name != "invalid cdb" {
+				t.Errorf("%d: the name %q is empty, or another's", i, name)
+			}
+			seen[name] = true
+		}
+		d, q := Dir(i), QueueType(i)
+		if d.Valid() != (d >= 1 && d <= 4) || d.Writes() != (d&^2 == 1) || d.Reads() != (d == 2 || d == 3) || q.Valid() != (i < 5) {
+			t.Errorf("%v, %v", d, q)
+		}
+	}
 	for got, want := range map[string]string{
 		OpRead16.String():                         "READ(16)",
 		Opcode(0xC1).String():                     "OPCODE 0xc1",

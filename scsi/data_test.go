@@ -274,6 +274,13 @@ func TestDataRoundTrips(t *testing.T) {
 		check(t, "pages of MODE SELECT", gotPages, err, pages)
 
 		ds := []Designator{T10Designator("v", "id"), NAALocalDesignator(u64), {CodeSet: u8("cs", 15), Association: u8("assoc", 3), Type: u8("dtype", 15), Data: []byte{}}}
+		runs := []LBAStatus{{LBA: u64, Blocks: u32, Status: u8("status", 15)}, {LBA: u64 + 1, Blocks: u32}}
+		gotRuns, err := ParseLBAStatus(nil, append(AppendLBAStatus(nil, runs...), 0xFF))
+		check(t, "lba status", gotRuns, err, runs)
+		luns := []uint64{u64, u64 + 1}
+		gotLUNs, err := ParseReportLUNs(nil, append(AppendReportLUNs(nil, luns...), make([]byte, 8)...))
+		check(t, "luns", gotLUNs, err, luns)
+
 		gotDs, err := ParseVPDDeviceIdentification(AppendVPDDeviceIdentification(nil, ds...))
 		check(t, "designators", gotDs, err, ds)
 	})
@@ -292,6 +299,34 @@ func TestParseErrors(t *testing.T) {
 	} {
 		if err != ErrWrongPage {
 			t.Errorf("%s of another page: %v", what, err)
+		}
+	}
+	// Every prefix that is too short for the fields is an error, and cut strings
+	// and lists are not.
+	for what, short := range map[string]error{
+		"inquiry":          second(ParseInquiry(make([]byte, 35))),
+		"inquiry, its own": second(ParseInquiry(make([]byte, 36))),
+		"capacity 10":      second(ParseReadCapacity10(make([]byte, 7))),
+		"capacity 16":      second(ParseReadCapacity16(make([]byte, 11))),
+		"lba status":       second(ParseLBAStatus(nil, make([]byte, 7))),
+		"luns":             second(ParseReportLUNs(nil, make([]byte, 7))),
+		"support":          second(ParseSupport(make([]byte, 3))),
+		"block limits":     second(ParseVPDBlockLimits([]byte{0, 0xB0, 0, 11, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})),
+		"vpd header":       second(ParseVPDBlockLimits(make([]byte, 3))),
+		"block descriptor": second(ParseBlockDescriptor(make([]byte, 9))),
+		"caching":          second(ParseCachingPage(make([]byte, 2))),
+		"control":          second(ParseControlPage(make([]byte, 11))),
+	} {
+		if short != ErrShortData {
+			t.Errorf("%s cut: %v", what, short)
+		}
+	}
+	if ds, err := ParseVPDDeviceIdentification([]byte{0, 0x83, 0, 5, 1, 3, 0, 8, 0}); len(ds) != 0 || err != nil {
+		t.Errorf("a designator that is cut off: %v, %v", ds, err)
+	}
+	for _, parse := range []func([]byte) (ModeHeader, []byte, []byte, error){ParseModeHeader6, ParseModeSelect6, ParseModeHeader10, ParseModeSelect10} {
+		if _, _, _, err := parse(make([]byte, 3)); err != ErrShortData {
+			t.Errorf("mode header cut: %v", err)
 		}
 	}
 	if FindModePage([]byte{0x48, 1, 0, 0, 8, 0}, 8, 0) == nil || FindModePage([]byte{0x48, 1, 0, 2, 0}, 8, 0) != nil {

@@ -131,8 +131,9 @@ var negotiationChecks = []check{
 		c := s.haggle()
 		r := Request{Type: CmdRead, Cookie: 1, Offset: s.last(), Length: s.unit()}
 		c.Send(append(OptionBytes(OptGo, InfoData(s.want.Export)), r.Bytes()...))
-		c.ExpectOptionReply(OptGo, RepInfo)
-		c.ExpectOptionReply(OptGo, RepAck)
+		if _, typ := c.ReadInfo(OptGo); typ != RepAck {
+			s.Fatalf("GO: error reply %#x", typ)
+		}
 		if _, errno := c.answer(r); errno != OK {
 			s.Errorf("READ: %v", errno)
 		}

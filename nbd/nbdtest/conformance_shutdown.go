@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"sync"
 	"testing"
 	"time"
 )
@@ -20,6 +21,9 @@ type Running struct {
 	Shutdown func()
 	// Stopped is closed when the shutdown is over.
 	Stopped <-chan struct{}
+	// Patience is how long a shutdown may take in which clients have to be cut
+	// off. Default 40 s.
+	Patience time.Duration
 	// Socket is the path of the unix socket that it listens on, if it does.
 	Socket string
 }
@@ -125,12 +129,13 @@ type flight struct {
 func (s *suite) inFlight(c *Conn, srv Running) *flight {
 	s.Helper()
 	held, release := srv.Stall()
+	release = sync.OnceFunc(release)
+	s.Cleanup(release) // a server with a command in flight may not stop
 	f := &flight{s: s, c: c, request: Request{Type: CmdRead, Cookie: 0xf119117, Length: s.unit()}, release: release}
 	c.SendRequests(f.request)
 	select {
 	case <-held:
 	case <-time.After(c.Timeout):
-		release()
 		s.Fatal("the READ does not reach the backing")
 	}
 	return f
@@ -155,13 +160,16 @@ func (s *suite) stillUp(srv Running) {
 	}
 }
 
-// stops requires that the shutdown ends, within the time that servers give to
-// clients which have to be cut off.
+// stops requires that the shutdown ends.
 func (s *suite) stops(srv Running) {
 	s.Helper()
+	patience := srv.Patience
+	if patience == 0 {
+		patience = 2 * DefaultTimeout
+	}
 	select {
 	case <-srv.Stopped:
-	case <-time.After(2 * DefaultTimeout):
+	case <-time.After(patience):
 		s.Fatal("the shutdown does not end")
 	}
 }

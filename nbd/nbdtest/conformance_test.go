@@ -118,6 +118,7 @@ func TestBadShutdownFails(t *testing.T) {
 		{"drops what is in flight at shutdown", "Row26InFlightIsAnsweredAndNewIsRefused"},
 		{"serves new commands during shutdown", "Row26InFlightIsAnsweredAndNewIsRefused"},
 		{"haggles on during shutdown", "Row26HagglingClientsGetErrShutdown"},
+		{"waits for stuck clients for ever", "Row26StuckClientsDoNotHoldIt"},
 		{"leaves its socket behind", "Row26SocketIsRemoved"},
 	} {
 		t.Run(tc.fault, func(t *testing.T) {
@@ -125,6 +126,7 @@ func TestBadShutdownFails(t *testing.T) {
 				if c.name == tc.check {
 					expectFailure(t, func(tb testing.TB) {
 						srv := running(startServer(tb, diskExport(), tc.fault), 300*time.Millisecond)
+						srv.Patience = 3 * time.Second
 						c.run(&suite{TB: tb, dial: srv.Dial, want: diskExport()}, srv)
 					})
 				}

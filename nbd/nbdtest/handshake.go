@@ -136,6 +136,12 @@ func InfoData(name string, requests ...uint16) []byte {
 func (c *Conn) TryInfo(id uint32, name string, requests ...uint16) (Export, uint32) {
 	c.t.Helper()
 	c.SendOption(id, InfoData(name, requests...))
+	return c.ReadInfo(id)
+}
+
+// ReadInfo receives the answer to an INFO or GO (id) that was sent already.
+func (c *Conn) ReadInfo(id uint32) (Export, uint32) {
+	c.t.Helper()
 	var e Export
 	sawExport := false
 	for {

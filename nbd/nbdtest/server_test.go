@@ -7,9 +7,11 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // server is a plain NBD server in memory that can be told to do one thing
@@ -80,8 +82,18 @@ func (s *server) accept() {
 func (s *server) shutdown() {
 	s.closing.Store(true)
 	go func() {
-		if !s.does("drops what is in flight at shutdown") {
-			s.requests.Wait()
+		done := make(chan struct{})
+		go func() { s.requests.Wait(); close(done) }()
+		grace := 2 * time.Second // for clients that keep requests from being done
+		switch {
+		case s.does("drops what is in flight at shutdown"):
+			grace = 0
+		case s.does("waits for stuck clients for ever"):
+			grace = time.Hour
+		}
+		select {
+		case <-done:
+		case <-time.After(grace):
 		}
 		s.listener.Close()
 		s.open.Range(func(c, _ any) bool { c.(net.Conn).Close(); return true })
@@ -108,7 +120,11 @@ func (s *server) negotiate(c net.Conn) error {
 		if _, err := io.ReadFull(c, b[:]); err != nil {
 			return err
 		}
-		id, data := binary.BigEndian.Uint32(b[8:]), make([]byte, binary.BigEndian.Uint32(b[12:]))
+		id, length := binary.BigEndian.Uint32(b[8:]), binary.BigEndian.Uint32(b[12:])
+		if length > 1<<20 {
+			return errEnd
+		}
+		data := make([]byte, length)
 		known := id == OptExportName || id == OptAbort || id == OptList || id == OptInfo || id == OptGo
 		if known || !s.does("leaves the data of unknown options") {
 			if _, err := io.ReadFull(c, data); err != nil {
@@ -121,7 +137,7 @@ func (s *server) negotiate(c net.Conn) error {
 		}
 		switch id {
 		case OptExportName:
-			if name := string(data); name != "" && name != s.want.Export {
+			if s.canonical(string(data)) == "" {
 				return errEnd
 			}
 			reply := binary.BigEndian.AppendUint64(nil, s.want.Size)
@@ -186,7 +202,8 @@ func (s *server) info(c net.Conn, id uint32, data []byte, informed *bool) bool {
 		s.reply(c, id, RepErrInvalid, nil)
 		return false
 	}
-	if name := string(data[4 : 4+n]); name != "" && name != s.want.Export && (!s.does("keeps an INFO's export for GO") || !*informed) {
+	name := s.canonical(string(data[4 : 4+n]))
+	if name == "" && !(s.does("keeps an INFO's export for GO") && *informed) {
 		s.reply(c, id, RepErrUnknown, nil)
 		return false
 	}
@@ -196,7 +213,7 @@ func (s *server) info(c net.Conn, id uint32, data []byte, informed *bool) bool {
 	for requests := data[6+n:]; len(requests) > 0; requests = requests[2:] {
 		switch binary.BigEndian.Uint16(requests) {
 		case InfoName:
-			s.reply(c, id, RepInfo, append([]byte{0, InfoName}, s.want.Export...))
+			s.reply(c, id, RepInfo, append([]byte{0, InfoName}, name...))
 		case InfoBlockSize:
 			b := binary.BigEndian.AppendUint32([]byte{0, InfoBlockSize}, s.want.Blocks.Min)
 			b = binary.BigEndian.AppendUint32(b, s.want.Blocks.Preferred)
@@ -205,6 +222,18 @@ func (s *server) info(c net.Conn, id uint32, data []byte, informed *bool) bool {
 	}
 	s.reply(c, id, RepAck, nil)
 	return true
+}
+
+// canonical returns the name of the export that a client means, "" for none.
+// There is only one behind all names.
+func (s *server) canonical(name string) string {
+	if name == "" {
+		return s.want.Export
+	}
+	if slices.Contains(s.want.Exports, name) {
+		return name
+	}
+	return ""
 }
 
 func (s *server) flags() uint16 {
@@ -361,7 +390,7 @@ func (s *server) execute(r Request) []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	from, to := r.Offset, r.Offset+uint64(r.Length)
-	if from > to || to > uint64(len(s.data)) {
+	if r.Type != CmdFlush && (from > to || to > s.want.Size) {
 		return make([]byte, r.Length) // of a server that wraps or grows
 	}
 	switch {
@@ -388,6 +417,7 @@ func (s *server) execute(r Request) []byte {
 func (s *server) hold() (<-chan struct{}, func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.stall, s.held = make(chan struct{}), make(chan struct{})
-	return s.held, sync.OnceFunc(func(stall chan struct{}) func() { return func() { close(stall) } }(s.stall))
+	stall := make(chan struct{})
+	s.stall, s.held = stall, make(chan struct{})
+	return s.held, func() { close(stall) }
 }
