@@ -288,20 +288,24 @@ func (c *conn) admit(h requestHeader) *request {
 		payload = int64(min(h.length, c.exp.maxPayload))
 	}
 	c.mu.Lock()
-	for c.full(payload) {
-		if len(c.out) > 0 && !c.sending {
-			c.mu.Unlock()
+	for {
+		large := c.outBytes >= batchBytes || len(c.out) >= batchReplies
+		full := c.full(payload)
+		if !full && !(large && !c.sending) {
+			break
+		}
+		canSend := len(c.out) > 0 && !c.sending
+		c.mu.Unlock()
+		if canSend {
 			c.uncork()
 			c.cork()
-			c.mu.Lock()
-			continue
+		} else {
+			c.sleep(func() bool {
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				return c.full(payload) && (len(c.out) == 0 || c.sending)
+			})
 		}
-		c.mu.Unlock()
-		c.sleep(func() bool {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			return c.full(payload) && (len(c.out) == 0 || c.sending)
-		})
 		c.mu.Lock()
 	}
 	r := c.spare

@@ -22,13 +22,13 @@ func (c *conn) answer(r *request) {
 	}
 	c.out = append(c.out, r)
 	c.outBytes += simpleReplySize + len(r.data)
-	if c.sending || c.corked && c.outBytes < batchBytes && len(c.out) < batchReplies {
+	if c.sending || c.corked {
 		c.mu.Unlock()
 		return
 	}
 	c.sending = true
 	c.mu.Unlock()
-	// Not waiting: this may be a worker, or deep inside the pipeline.
+	// Not waiting: this is a worker, which others need.
 	c.flush(false)
 }
 

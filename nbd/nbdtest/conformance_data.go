@@ -8,19 +8,19 @@ var dataChecks = []check{
 	{"ReadsWhatWasWritten", writable, func(s *suite) {
 		c := s.open()
 		unit := s.unit()
-		min := s.want.Blocks.Min
+		block := s.want.Blocks.Min
 		for i, span := range []struct {
 			offset uint64
 			length uint32
 		}{
 			{0, unit},
-			{0, min},
-			{uint64(min), min},
+			{0, block},
+			{uint64(block), block},
 			{uint64(unit), 3 * unit},
-			{4096 - uint64(min%4096), 8192}, // across pages, out of step with them if blocks are smaller
+			{4096 - uint64(block%4096), 8192}, // across pages, out of step with them if blocks are smaller
 			{s.want.Size / 2 / uint64(unit) * uint64(unit), 128 << 10},
 			{s.last(), unit},
-			{s.want.Size - uint64(min), min},
+			{s.want.Size - uint64(block), block},
 			{s.want.Size - 256<<10, 256 << 10},
 		} {
 			data := pattern(byte(i), span.length)
@@ -31,11 +31,11 @@ var dataChecks = []check{
 
 	{"WriteLeavesNeighboursAlone", writable, func(s *suite) {
 		c := s.open()
-		min := s.want.Blocks.Min
+		block := s.want.Blocks.Min
 		whole := pattern(9, 64<<10)
 		s.write(c, 0, whole)
-		for i, offset := range []uint32{8192, 4096 + min, 12288 - min} {
-			small := pattern(byte(i), min)
+		for i, offset := range []uint32{8192, 4096 + block, 12288 - block} {
+			small := pattern(byte(i), block)
 			s.write(c, uint64(offset), small)
 			copy(whole[offset:], small)
 		}

@@ -112,11 +112,11 @@ var refusalChecks = []check{
 	}},
 
 	{"Row20Unaligned", func(w Expect) bool { return w.Blocks.Min > 1 }, func(s *suite) {
-		min := s.want.Blocks.Min
+		block := s.want.Blocks.Min
 		asked, silent := s.open(), s.haggle()
 		silent.Go(s.want.Export) // has not promised to keep the size constraints
 		for _, c := range []*Conn{asked, silent} {
-			before, _ := c.Read(0, 2*min, 0)
+			before, _ := c.Read(0, 2*block, 0)
 			for _, r := range s.commands() {
 				if r.Type == CmdFlush {
 					continue
@@ -124,7 +124,7 @@ var refusalChecks = []check{
 				for _, at := range []struct {
 					offset uint64
 					length uint32
-				}{{1, min}, {0, min - 1}, {0, min + 1}, {uint64(min / 2), min}, {uint64(min / 2), min / 2}} {
+				}{{1, block}, {0, block - 1}, {0, block + 1}, {uint64(block / 2), block}, {uint64(block / 2), block / 2}} {
 					r.Offset, r.Length = at.offset, at.length
 					if r.Type == CmdWrite {
 						r.Payload = pattern(20, r.Length)

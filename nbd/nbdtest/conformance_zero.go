@@ -125,10 +125,10 @@ var zeroChecks = []check{
 func (s *suite) zeroes(flags uint16) {
 	s.Helper()
 	c := s.open()
-	min := s.want.Blocks.Min
+	block := s.want.Blocks.Min
 	for _, span := range [][2]uint32{
-		{0, min}, {min, min}, {4096, 4096}, {4096 - min%4096, 4096 + 2*(min%4096)}, {0, 64 << 10},
-		{64 << 10, 64 << 10}, {min, 200 << 10}, {128 << 10, 128 << 10},
+		{0, block}, {block, block}, {4096, 4096}, {4096 - block%4096, 4096 + 2*(block%4096)}, {0, 64 << 10},
+		{64 << 10, 64 << 10}, {block, 200 << 10}, {128 << 10, 128 << 10},
 	} {
 		const area = 256 << 10
 		want := pattern(7, area)

@@ -30,7 +30,7 @@ type server struct {
 	closing  atomic.Bool
 	listener net.Listener
 	conns    sync.WaitGroup // one for each connection
-	requests sync.WaitGroup // one for each request being served
+	inFlight atomic.Int64   // requests being served
 	stopped  chan struct{}
 	open     sync.Map // net.Conn of all connections
 }
@@ -82,8 +82,6 @@ func (s *server) accept() {
 func (s *server) shutdown() {
 	s.closing.Store(true)
 	go func() {
-		done := make(chan struct{})
-		go func() { s.requests.Wait(); close(done) }()
 		grace := 2 * time.Second // for clients that keep requests from being done
 		switch {
 		case s.does("drops what is in flight at shutdown"):
@@ -91,9 +89,8 @@ func (s *server) shutdown() {
 		case s.does("waits for stuck clients for ever"):
 			grace = time.Hour
 		}
-		select {
-		case <-done:
-		case <-time.After(grace):
+		for end := time.Now().Add(grace); s.inFlight.Load() > 0 && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
 		}
 		s.listener.Close()
 		s.open.Range(func(c, _ any) bool { c.(net.Conn).Close(); return true })
@@ -304,10 +301,10 @@ func (s *server) transmit(c net.Conn) {
 			}
 		}
 		outstanding.Add(1)
-		s.requests.Add(1)
+		s.inFlight.Add(1)
 		go func() {
 			defer outstanding.Done()
-			defer s.requests.Done()
+			defer s.inFlight.Add(-1)
 			var data []byte
 			if errno == OK {
 				data = s.execute(r)
@@ -348,7 +345,7 @@ func (s *server) judge(r Request) Errno {
 	if s.does("lets offset and length wrap") {
 		past = r.Offset+uint64(r.Length) > s.want.Size
 	}
-	min := uint64(s.want.Blocks.Min)
+	block := uint64(s.want.Blocks.Min)
 	switch {
 	case r.Type > CmdWriteZeroes:
 		return EINVAL
@@ -369,7 +366,7 @@ func (s *server) judge(r Request) Errno {
 		return ENOSPC
 	case past:
 		return EINVAL
-	case (r.Offset%min != 0 || uint64(r.Length)%min != 0) && !s.does("rounds what is unaligned"):
+	case (r.Offset%block != 0 || uint64(r.Length)%block != 0) && !s.does("rounds what is unaligned"):
 		return EINVAL
 	}
 	return OK
