@@ -11,11 +11,15 @@ need() { # package, command that succeeds if it is there
 	"$@" >/dev/null 2>&1 || packages+=("$package")
 }
 
+# A python3 of one's own, first in the PATH, does not see Debian's modules.
+libnbd_python() { python3 -c 'import nbd' || /usr/bin/python3 -c 'import nbd'; }
+
 need nbdkit nbdkit --version
 need libnbd-bin command -v nbdinfo
-need python3-libnbd python3 -c 'import nbd'
+need python3-libnbd libnbd_python
 need qemu-utils command -v qemu-io
 need fio command -v fio
+need strace command -v strace
 need gcc command -v "${CC:-gcc}"
 need libc6-dev test -e /usr/include/stdlib.h
 

@@ -25,7 +25,7 @@ func traced(t *testing.T, tamper []string, serverArgs ...string) (s *proc.Server
 	// child that gets our signals.
 	wrap := append([]string{"strace", "-D", "-f", "-qq", "-o", log,
 		"-e", "trace=openat,open,fsync,fdatasync,pwrite64,pwritev,pwritev2"}, tamper...)
-	return serve(t, proc.Config{
+	return start(t, program(t, false), proc.Config{
 		Files: []string{randomImage(t, mib)},
 		Args:  serverArgs,
 		Wrap:  wrap,
@@ -74,6 +74,7 @@ func TestFlushAndFUAReachTheDisk(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s, log := traced(t, nil, tt.args...)
+			t.Cleanup(func() { stop(t, s) })
 			c := dialRaw(t, s)
 			before := syncs(string(content(t, log)))
 			if errno := tt.do(t, c); errno != 0 {
@@ -91,7 +92,8 @@ func TestFlushAndFUAReachTheDisk(t *testing.T) {
 }
 
 // TestFailedSyncIsReported: the kernel says only once that data was lost, so
-// whoever waits for durability has to hear it.
+// whoever waits for durability has to hear it: the client that asks for it, and
+// the operator when the server ends.
 func TestFailedSyncIsReported(t *testing.T) {
 	block := make([]byte, 4*kib)
 	fail := []string{"-e", "inject=fsync,fdatasync:error=EIO"}
@@ -104,9 +106,6 @@ func TestFailedSyncIsReported(t *testing.T) {
 		if errno := c.do(t, cmdFlush, 0, 0, nil); errno != nbdEIO {
 			t.Errorf("flush: error %d, want %d", errno, nbdEIO)
 		}
-		if errno := c.do(t, cmdWrite, 0, 0, block); errno != 0 {
-			t.Errorf("a write after the failed flush: error %d", errno)
-		}
 	})
 	t.Run("FUA write", func(t *testing.T) {
 		s, log := traced(t, fail)
@@ -115,6 +114,18 @@ func TestFailedSyncIsReported(t *testing.T) {
 		// A write with RWF_DSYNC is durable without the calls that fail here.
 		if errno != nbdEIO && !strings.Contains(string(content(t, log)), "RWF_DSYNC") {
 			t.Errorf("error %d, want %d", errno, nbdEIO)
+		}
+	})
+	t.Run("end of the server", func(t *testing.T) {
+		s, _ := traced(t, fail)
+		c := dialRaw(t, s)
+		if errno := c.do(t, cmdWrite, 0, 0, block); errno != 0 {
+			t.Fatalf("write: error %d", errno)
+		}
+		c.Close()
+		err := s.Stop(stopTimeout)
+		if s.ExitCode() != exitFailure || !strings.Contains(err.Error(), "random.img") {
+			t.Errorf("the server ended with %v, want status %d and the name of the file", err, exitFailure)
 		}
 	})
 }

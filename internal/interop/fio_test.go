@@ -1,7 +1,6 @@
 package interop
 
 import (
-	"os"
 	"strings"
 	"testing"
 
@@ -60,20 +59,4 @@ func TestFioVerifyAtBlockSizes(t *testing.T) {
 		}
 		fioVerify(t, s, "--rw=randwrite", "--iodepth=64", "--size=16m", sizes, align)
 	})
-}
-
-// TestFioVerifyWithRaceDetector runs a load against a server that reports data
-// races, which it does by leaving with another status than 0.
-func TestFioVerifyWithRaceDetector(t *testing.T) {
-	if testing.Short() {
-		t.Skip("builds the server a second time")
-	}
-	if name := os.Getenv(serverEnv); name != "" {
-		t.Skipf("%s=%s was not built with the race detector", serverEnv, name)
-	}
-	needTool(t, "fio")
-	s := start(t, program(t, true), proc.Config{Files: []string{emptyImage(t, 32*mib)}})
-	t.Cleanup(func() { stop(t, s) })
-	fioVerify(t, s, "--rw=randwrite", "--iodepth=16", "--numjobs=4",
-		"--bssplit=4k/50:64k/50", "--blockalign=4k", "--size=8m", "--offset_increment=8m", "--fsync=64")
 }

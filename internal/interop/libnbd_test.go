@@ -52,26 +52,30 @@ func runPython(t *testing.T, script string, env ...string) {
 	t.Logf("%s", out)
 }
 
-// TestLibnbdModel sends random requests of random sizes, 64 in flight, and
-// compares what they return, and the file in the end, with a model.
+// modelRun sends random requests of random sizes, 64 in flight, to a server
+// for image, stops it, and compares the file with a model.
+func modelRun(t *testing.T, s *proc.Server, image string, block, connections int) {
+	t.Helper()
+	model := filepath.Join(t.TempDir(), "model")
+	runPython(t, "model.py",
+		"URI="+s.URI(""),
+		"BLOCK="+strconv.Itoa(block),
+		"CONNECTIONS="+strconv.Itoa(connections),
+		"DEPTH=64",
+		"REQUESTS=4000",
+		"SEED="+strconv.FormatInt(time.Now().UnixNano(), 10),
+		"MODEL="+model)
+	stop(t, s)
+	sameFiles(t, image, model)
+}
+
 func TestLibnbdModel(t *testing.T) {
-	seed := time.Now().UnixNano()
 	atBlockSizes(t, func(t *testing.T, block int) {
 		for _, connections := range []int{1, 4} {
 			t.Run(fmt.Sprintf("connections=%d", connections), func(t *testing.T) {
 				image := randomImage(t, 16*mib)
-				model := filepath.Join(t.TempDir(), "model")
 				s := serve(t, proc.Config{Files: []string{image}, Block: block})
-				runPython(t, "model.py",
-					"URI="+s.URI(""),
-					"BLOCK="+strconv.Itoa(block),
-					"CONNECTIONS="+strconv.Itoa(connections),
-					"DEPTH=64",
-					"REQUESTS=4000",
-					"SEED="+strconv.FormatInt(seed, 10),
-					"MODEL="+model)
-				stop(t, s)
-				sameFiles(t, image, model)
+				modelRun(t, s, image, block, connections)
 			})
 		}
 	})

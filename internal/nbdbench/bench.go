@@ -26,6 +26,8 @@ func measure(ctx context.Context, s settings, progress io.Writer) (_ *Result, er
 		return nil, err
 	}
 	result := newResult(s, client.Name(), rig)
+	runs := s.rounds * len(s.points) * len(rig.contenders)
+	fmt.Fprintf(progress, "%d measurements, at least %v\n", runs, time.Duration(runs)*s.time)
 	for round := range s.rounds {
 		for i, p := range s.points {
 			for _, c := range rotated(rig.contenders, round+i) {

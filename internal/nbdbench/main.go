@@ -36,6 +36,8 @@
 // 1 is better for rates, below 1 is better for CPU time and latency. The peak
 // memory of a server (VmHWM) is that of the whole run.
 //
+// With its defaults a run takes about eight minutes.
+//
 // The client competes with the server for the processors. Where there are few,
 // a part of each rate is the client's.
 //
@@ -43,13 +45,12 @@
 //
 // point.go has the loads, client.go what a load generator is, fio.go the one
 // that there is; rig.go starts the servers on what image.go makes; bench.go
-// runs the rounds; stats.go and summary.go reduce the samples; table.go and
-// markdown.go print them.
+// runs the rounds; stats.go and summary.go reduce the samples; table.go,
+// markdown.go and json.go print them.
 package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -97,20 +98,27 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case err != nil:
 		return exitUsage
 	}
-	result, err := measure(ctx, s, stderr)
-	if err != nil {
-		fmt.Fprintln(stderr, "nbdbench:", err)
-		return exitFailed
-	}
-	if err := print(stdout, result, s); err != nil {
-		fmt.Fprintln(stderr, "nbdbench:", err)
-		return exitFailed
-	}
-	if err := result.Require(s.require); err != nil {
+	if err := benchmark(ctx, s, stdout, stderr); err != nil {
 		fmt.Fprintln(stderr, "nbdbench:", err)
 		return exitFailed
 	}
 	return exitOK
+}
+
+// benchmark measures, prints the result to stdout and judges it.
+func benchmark(ctx context.Context, s settings, stdout, progress io.Writer) error {
+	result, err := measure(ctx, s, progress)
+	if ctx.Err() != nil {
+		// Whatever was under way has failed for this reason.
+		return errors.New("interrupted")
+	}
+	if err != nil {
+		return err
+	}
+	if err := write(stdout, result, s); err != nil {
+		return err
+	}
+	return result.require(s.require)
 }
 
 // parseSettings reads the command line. It has told about an error when it
@@ -156,13 +164,11 @@ func (s settings) validate(rest []string) error {
 	return nil
 }
 
-// print writes the result in the form that was asked for.
-func print(w io.Writer, r *Result, s settings) error {
+// write prints the result in the form that was asked for.
+func write(w io.Writer, r *Result, s settings) error {
 	switch {
 	case s.json:
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(r)
+		return writeJSON(w, r)
 	case s.md:
 		return writeMarkdown(w, r)
 	default:

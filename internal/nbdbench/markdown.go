@@ -36,6 +36,8 @@ func writeMarkdown(w io.Writer, r *Result) error {
 }
 
 func markdownRow(b *strings.Builder, cells []string) {
-	escaped := strings.ReplaceAll(strings.Join(cells, "\x00"), "|", `\|`)
-	b.WriteString("| " + strings.ReplaceAll(escaped, "\x00", " | ") + " |\n")
+	for _, cell := range cells {
+		b.WriteString("| " + strings.ReplaceAll(cell, "|", `\|`) + " ")
+	}
+	b.WriteString("|\n")
 }

@@ -9,17 +9,17 @@ import (
 // Point is one load: what a client does to a server for a while.
 type Point struct {
 	// Name is what -points calls it.
-	Name string
+	Name string `json:"name"`
 	// Write says that it writes; else it reads.
-	Write bool
+	Write bool `json:"write"`
 	// Random says that the offsets are; else they follow each other.
-	Random bool
+	Random bool `json:"random"`
 	// BlockSize is the size of each request, in bytes.
-	BlockSize int
+	BlockSize int `json:"block_size"`
 	// Depth is how many requests each job has in flight.
-	Depth int
+	Depth int `json:"depth"`
 	// Jobs is how many connections there are.
-	Jobs int
+	Jobs int `json:"jobs"`
 }
 
 // allPoints are the points, in the order of the tables. In a name r or s is

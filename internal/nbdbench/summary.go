@@ -96,17 +96,24 @@ var rateMetric = metrics[0]
 
 // comparison is one row of a table.
 type comparison struct {
-	Point Point
-	Stats map[string]stat
+	Metric string          `json:"metric"`
+	Unit   string          `json:"unit"`
+	Point  Point           `json:"point"`
+	Stats  map[string]stat `json:"stats"`
 	// Best is the peer that ours is compared with, "" if there is none.
-	Best string
+	Best string `json:"best_peer"`
 	// Ratio is our median by that of Best, 0 if there is none.
-	Ratio float64
+	Ratio float64 `json:"ratio"`
 }
 
 // compare makes the row of one point for one metric.
 func compare(pr *PointResult, m metric) comparison {
-	c := comparison{Point: pr.Point, Stats: make(map[string]stat, len(pr.Samples))}
+	c := comparison{
+		Metric: m.title,
+		Unit:   m.unit(pr.Point),
+		Point:  pr.Point,
+		Stats:  make(map[string]stat, len(pr.Samples)),
+	}
 	for server, samples := range pr.Samples {
 		values := make([]float64, len(samples))
 		for i, s := range samples {
@@ -134,9 +141,9 @@ func compare(pr *PointResult, m metric) comparison {
 	return c
 }
 
-// Require returns an error that names the read points at which our rate is less
+// require returns an error that names the read points at which our rate is less
 // than ratio times that of the best peer.
-func (r *Result) Require(ratio float64) error {
+func (r *Result) require(ratio float64) error {
 	var below []string
 	for _, pr := range r.Points {
 		c := compare(pr, rateMetric)

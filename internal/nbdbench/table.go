@@ -20,15 +20,15 @@ func tables(r *Result) []table {
 	for _, m := range metrics {
 		t := table{title: m.title, head: append(append([]string{"point", "load", "unit"}, r.Servers...), "best peer", "ratio")}
 		for _, pr := range r.Points {
-			t.rows = append(t.rows, comparisonRow(r, compare(pr, m), m.unit(pr.Point)))
+			t.rows = append(t.rows, comparisonRow(r, compare(pr, m)))
 		}
 		all = append(all, t)
 	}
 	return append(all, memoryTable(r))
 }
 
-func comparisonRow(r *Result, c comparison, unit string) []string {
-	row := []string{c.Point.Name, c.Point.Title(), unit}
+func comparisonRow(r *Result, c comparison) []string {
+	row := []string{c.Point.Name, c.Point.Title(), c.Unit}
 	for _, server := range r.Servers {
 		cell := "-"
 		if s, ok := c.Stats[server]; ok {
