@@ -15,15 +15,20 @@ const MaxCDB = 260
 // Cmd is one SCSI command. The front end owns its memory: it fills one in with
 // Init, submits it, and may use it again after Frontend.Freed. It is large
 // (sense space is inside) so that nothing is allocated per command.
+//
+// Its fields and methods belong to whoever holds the command (see the package
+// comment), except for those that say otherwise.
 type Cmd struct {
-	// Front is the front end's own; nobody else looks at it.
+	// Front is the front end's own; nobody else looks at it. Init keeps it.
 	Front any
 	// Priv is the device handler's own, from Parse to OnFree.
 	Priv any
-	// Tag is the initiator's name for the command.
+	// Tag is the initiator's name for the command (ABORT TASK). It is set
+	// between Init and Submit.
 	Tag uint64
 
-	// QueueType is the task attribute. Parse may make it HEAD OF QUEUE.
+	// QueueType is the task attribute. After Submit it is changed with
+	// SetQueueType only.
 	QueueType scsi.QueueType
 	// ExpectedSet says that the initiator told what it expects to transfer.
 	ExpectedSet bool
@@ -66,26 +71,26 @@ type Cmd struct {
 	parsed bool
 	// internal commands are the target's own (REQUEST SENSE, WRITE SAME).
 	internal bool
-	// senseAsked: the handler was asked for the missing sense already.
-	senseAsked bool
-	// special commands (HEAD OF QUEUE, ORDERED) count in Session.special.
-	special  bool
+	// reserves says that this command took the reservation.
+	reserves bool
 	senseLen int16
 	cdbLen   int16
-	// aborted is set by task management, at any moment.
+	// aborted is set by task management, at any moment before the command is
+	// done, under Session.mu.
 	aborted atomic.Bool
-	// execDone is set when exec is over: ORDERED commands wait for it.
-	execDone atomic.Bool
-	// isActive: counted in Session.active; guarded by Session.mu.
+
+	// What follows is guarded by Session.mu while the command is submitted.
+
+	// special: counted in Session.special; isActive: in Session.active.
+	special  bool
 	isActive bool
-	// prev, next link Session's list, qnext its held and blocked queues;
-	// abortedBy are the functions that wait for this command. All are
-	// guarded by Session.mu.
+	// prev, next link Session.tasks, qnext a cmdQueue.
 	prev, next *Cmd
 	qnext      *Cmd
-	abortedBy  []*MgmtCmd
+	// abortedBy are the functions that wait for this command.
+	abortedBy []*MgmtCmd
 
-	ext   []byte
+	ext   []byte // the CDB, if it is longer than cdb
 	cdb   [16]byte
 	sense [MaxSense]byte
 }
@@ -100,37 +105,39 @@ const (
 	DeliveryAborted Delivery = -2
 )
 
-// Init makes c a fresh command with the given CDB, which is copied. CDBs
-// longer than 16 bytes cost an allocation; longer than MaxCDB are cut.
+// Init makes c a fresh command with the given CDB, which is copied. Everything
+// but Front is reset. CDBs longer than 16 bytes cost an allocation; longer
+// than MaxCDB are cut.
 func (c *Cmd) Init(cdb []byte, q scsi.QueueType) {
-	front := c.Front
-	if len(cdb) > MaxCDB {
-		cdb = cdb[:MaxCDB]
-	}
 	c.Priv, c.Tag = nil, 0
 	c.QueueType = q
-	c.ExpectedSet = false
+	c.ExpectedSet, c.ExpectedDir, c.ExpectedLen = false, 0, 0
 	c.Dir, c.LBA, c.DataLen, c.BufLen, c.OutBufLen = scsi.DirNone, 0, 0, 0, 0
 	c.Timeout, c.OpFlags = 0, 0
 	c.Buf, c.OutBuf = nil, nil
 	c.Status, c.RespLen, c.Delivery = scsi.Good, 0, Delivered
 	c.sess, c.state = nil, stateNew
-	c.completed, c.parsed, c.internal, c.special, c.isActive, c.senseAsked = false, false, false, false, false, false
+	c.completed, c.parsed, c.internal, c.reserves = false, false, false, false
 	c.senseLen = 0
-	c.aborted.Store(false)
-	c.execDone.Store(false)
-	c.DevTag.Store(0)
-	c.abortedBy = nil
+	// Storing what is there already would cost more than looking.
+	if c.aborted.Load() {
+		c.aborted.Store(false)
+	}
+	if c.DevTag.Load() != 0 {
+		c.DevTag.Store(0)
+	}
+	c.special, c.isActive = false, false
+	c.prev, c.next, c.qnext, c.abortedBy = nil, nil, nil, nil
 	c.ext = nil
 	c.cdbLen = int16(copy(c.cdb[:], cdb))
 	if len(cdb) > len(c.cdb) {
-		c.ext = append([]byte(nil), cdb...)
-		c.cdbLen = int16(len(cdb))
+		c.ext = append([]byte(nil), cdb[:min(len(cdb), MaxCDB)]...)
+		c.cdbLen = int16(len(c.ext))
 	}
-	c.Front = front
 }
 
-// CDB returns the whole command descriptor block; only read it.
+// CDB returns the whole command descriptor block; only read it. It may be
+// shorter than its operation code asks for, even empty: initiators send that.
 func (c *Cmd) CDB() []byte {
 	if c.ext != nil {
 		return c.ext[:c.cdbLen]
@@ -138,14 +145,15 @@ func (c *Cmd) CDB() []byte {
 	return c.cdb[:c.cdbLen]
 }
 
-// SetCDBLen shortens the CDB, as a PARSE reply may (rule R45).
+// SetCDBLen shortens the CDB, as a PARSE reply may (rule R45). Lengths that
+// would not shorten it are ignored.
 func (c *Cmd) SetCDBLen(n int) {
 	if n > 0 && n < int(c.cdbLen) {
 		c.cdbLen = int16(n)
 	}
 }
 
-// Op returns the operation code.
+// Op returns the operation code, TEST UNIT READY's for an empty CDB.
 func (c *Cmd) Op() scsi.Opcode {
 	if c.cdbLen == 0 {
 		return 0
@@ -157,7 +165,7 @@ func (c *Cmd) Op() scsi.Opcode {
 func (c *Cmd) Session() *Session { return c.sess }
 
 // Aborted says whether task management aborted the command. Its response goes
-// to the front end all the same (I1).
+// to the front end all the same (I1). It may be called at any moment.
 func (c *Cmd) Aborted() bool { return c.aborted.Load() }
 
 // Completed says whether the command was ended before exec.
@@ -167,12 +175,7 @@ func (c *Cmd) Completed() bool { return c.completed }
 func (c *Cmd) Sense() []byte { return c.sense[:c.senseLen] }
 
 // Data returns what a read answers.
-func (c *Cmd) Data() []byte {
-	if int(c.RespLen) > len(c.Buf) {
-		return c.Buf
-	}
-	return c.Buf[:c.RespLen]
-}
+func (c *Cmd) Data() []byte { return c.Buf[:min(int(c.RespLen), len(c.Buf))] }
 
 // SetStatus makes st the outcome, without sense.
 func (c *Cmd) SetStatus(st scsi.Status) {
@@ -182,12 +185,9 @@ func (c *Cmd) SetStatus(st scsi.Status) {
 // SetSense makes CHECK CONDITION with s the outcome, in the format that the
 // device's D_SENSE bit asks for.
 func (c *Cmd) SetSense(s scsi.Sense) {
+	d := c.sess != nil && c.sess.dev.dSense.Load()
 	c.Status, c.RespLen = scsi.CheckCondition, 0
-	if c.sess != nil && c.sess.dev.dSense.Load() {
-		c.senseLen = int16(len(s.AppendDescriptor(c.sense[:0])))
-		return
-	}
-	c.senseLen = int16(len(s.AppendFixed(c.sense[:0])))
+	c.senseLen = int16(len(s.Append(c.sense[:0], d)))
 }
 
 // SetSenseBytes sets the sense that goes with Status, cut at MaxSense bytes.
@@ -200,11 +200,11 @@ func (c *Cmd) SetSenseBytes(b []byte) {
 func (c *Cmd) FailBusy() {
 	s := c.sess
 	s.mu.Lock()
-	others := s.inflight > 1
+	alone := s.tasks.first == s.tasks.last
 	s.mu.Unlock()
-	if others {
-		c.SetStatus(scsi.TaskSetFull)
+	if alone {
+		c.SetStatus(scsi.Busy)
 		return
 	}
-	c.SetStatus(scsi.Busy)
+	c.SetStatus(scsi.TaskSetFull)
 }

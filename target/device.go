@@ -3,6 +3,8 @@ package target
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,7 +20,7 @@ var ErrBusy = errors.New("commands are still being executed")
 
 // Options are a Device's settings.
 type Options struct {
-	// BlockSize is the logical block size in bytes.
+	// BlockSize is the logical block size in bytes; default 512.
 	BlockSize uint32
 	// DetachTimeout bounds how long a DETACH holds the device; default 5 s.
 	DetachTimeout time.Duration
@@ -48,19 +50,21 @@ type Device struct {
 
 	ownOrder, dSense, tas atomic.Bool
 	nextSession           atomic.Uint64
-	// reservedBy is the session that holds an SPC-2 reservation; set under mu.
+	// reservedBy is the session that holds an SPC-2 reservation, or nil.
 	reservedBy atomic.Pointer[Session]
 
 	// suspending is a one-place semaphore: whoever has put the token in has
-	// suspended the device.
+	// suspended the device, or is about to.
 	suspending chan struct{}
-	// quiet is signalled when a suspended session has become inactive.
+	// quiet is signalled when a suspended session has become inactive. A
+	// signal may be stale: it says "look again".
 	quiet chan struct{}
 
-	// mu guards sessions and gone.
+	// mu guards what follows.
 	mu       sync.Mutex
 	sessions []*Session
-	gone     bool
+	// gone: Unregister was called, nobody attaches any more.
+	gone bool
 }
 
 // NewDevice makes a device whose commands go to h.
@@ -91,7 +95,7 @@ func (d *Device) SetControl(ownOrder, dSense, tas bool) {
 func (d *Device) Sessions() []*Session {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return append([]*Session(nil), d.sessions...)
+	return slices.Clone(d.sessions)
 }
 
 func (d *Device) isGone() bool {
@@ -100,6 +104,7 @@ func (d *Device) isGone() bool {
 	return d.gone
 }
 
+// addSession makes s one of the device's sessions; false: the device is gone.
 func (d *Device) addSession(s *Session) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -110,40 +115,28 @@ func (d *Device) addSession(s *Session) bool {
 	return true
 }
 
+// removeSession forgets s, and the reservation that it may hold.
 func (d *Device) removeSession(s *Session) {
 	d.reservedBy.CompareAndSwap(s, nil)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for i, x := range d.sessions {
-		if x == s {
-			d.sessions = append(d.sessions[:i], d.sessions[i+1:]...)
-			return
-		}
-	}
+	d.sessions = slices.DeleteFunc(d.sessions, func(x *Session) bool { return x == s })
 }
 
 // Unregister takes the device away from its sessions: commands that come from
-// now on, and those that wait at the door, end with LOGICAL UNIT NOT
+// now on, and those that the handler does not have, end with LOGICAL UNIT NOT
 // SUPPORTED; front ends are told; each session is detached when its last
-// command is over. It waits until all are gone or ctx ends. The caller sees to
-// it that the handler's commands end (rule R70).
+// command is over. It waits until all are gone, and whoever was attaching has
+// been refused, or returns an error that wraps ctx's or ErrBusy; the rest goes
+// on by itself then. The caller sees to it that the handler's commands end
+// (rule R70). Calling it again waits again.
 func (d *Device) Unregister(ctx context.Context) error {
 	d.mu.Lock()
 	d.gone = true
-	sessions := append([]*Session(nil), d.sessions...)
+	sessions := slices.Clone(d.sessions)
 	d.mu.Unlock()
 	for _, s := range sessions {
-		s.mu.Lock()
-		s.gone = true
-		held := s.held
-		s.held = cmdQueue{}
-		s.mu.Unlock()
-		for c := held.pop(); c != nil; c = held.pop() {
-			c.SetSense(scsi.SenseLUNotSupported)
-			c.completed = true
-			c.run()
-		}
-		s.frontend.SessionGone(s)
+		s.release()
 	}
 	for _, s := range sessions {
 		s.startClose()
@@ -153,6 +146,13 @@ func (d *Device) Unregister(ctx context.Context) error {
 			return err
 		}
 	}
+	// An attachment under way holds a suspension; once this one is there,
+	// nobody attaches any more.
+	resume, err := d.Suspend(ctx)
+	if err != nil {
+		return fmt.Errorf("release of device %s: %w", d.name, err)
+	}
+	resume()
 	return nil
 }
 

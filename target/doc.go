@@ -7,7 +7,8 @@
 //	               DevHandler DevHandler  Frontend          DevHandler          Frontend    DevHandler
 //
 // A Frontend brings commands in (NBD, a file, a test), a DevHandler stands
-// behind the device (package ucmd, a test).
+// behind the device (package ucmd, a test). Their methods are in contract.go;
+// the pipeline itself is in pipeline.go and nothing else assigns its states.
 //
 // # Continuation style
 //
@@ -19,18 +20,28 @@
 //
 // # Activity
 //
-// A command is active from its submission until it is done, except while the
-// initiator's data is being waited for (a slow client must not hold up the
-// device). While activity is suspended (ATTACH and DETACH, SET_OPTIONS,
-// FLUSH_CACHE) commands are held at their session's door, in order.
+// A command is active from its submission until it is done, except while it
+// waits for the initiator's data or for its turn (a slow client must not hold
+// up the device). While activity is suspended (ATTACH and DETACH, SET_OPTIONS,
+// FLUSH_CACHE) nothing is active: commands are held at their session's door,
+// in order, whether they are new or have just got their data or their turn.
+//
+// # The end of a session
+//
+// A session is used by its commands (until Frontend.Freed has returned), its
+// task management functions (until Frontend.TMDone has) and by events on their
+// way. Once Close or Unregister was called and nobody uses it, it is detached;
+// after that neither the handler nor the front end hears of it again.
 //
 // # Locks
 //
 //	Device.suspending   held (as a one-place channel) during a suspension
-//	Device.mu           the session list, the reservation, gone
-//	Session.mu          the command list, held and blocked commands, counters, unit attentions
+//	Device.mu           the session list, gone
+//	Session.mu          the task set, held and blocked commands, the door, unit attentions
 //
-// in this order; no lock is held while a DevHandler or Frontend method runs.
+// in this order; no lock is held while a DevHandler or Frontend method runs,
+// except that Attach, Detach and what a resumption runs come during a
+// suspension. The reservation is one atomic pointer and needs none.
 //
 // # Invariants
 //

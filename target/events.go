@@ -1,6 +1,10 @@
 package target
 
-import "scstuser/scsi"
+import (
+	"slices"
+
+	"scstuser/scsi"
+)
 
 // UnitAttention is a condition that a session has to hear of once.
 type UnitAttention = scsi.Sense
@@ -10,19 +14,19 @@ type UnitAttention = scsi.Sense
 const maxUA = 16
 
 // Notify tells the session of a condition: by an AEN if the front end takes
-// it, else with a unit attention on its next command.
+// it, else with a unit attention on its next command. One that waits already
+// is not queued again. A session that is gone is not told.
 func (s *Session) Notify(ua UnitAttention) {
+	if !s.enter() {
+		return
+	}
+	defer s.leave()
 	if s.frontend.AEN(s, ua) {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, x := range s.ua {
-		if x == ua {
-			return
-		}
-	}
-	if len(s.ua) < maxUA {
+	if len(s.ua) < maxUA && !slices.Contains(s.ua, ua) {
 		s.ua = append(s.ua, ua)
 		s.uaPending.Store(true)
 	}
@@ -36,7 +40,7 @@ func (s *Session) takeUA() (ua UnitAttention, ok bool) {
 		return ua, false
 	}
 	ua = s.ua[0]
-	s.ua = s.ua[1:]
+	s.ua = slices.Delete(s.ua, 0, 1)
 	s.uaPending.Store(len(s.ua) > 0)
 	return ua, true
 }
@@ -46,21 +50,21 @@ func (s *Session) takeUA() (ua UnitAttention, ok bool) {
 // attention is due, or another session holds a reservation (rule R33). If so
 // it sets the outcome and returns true; the caller calls Done.
 func (c *Cmd) CheckLocalEvents() bool {
-	s := c.sess
 	if c.aborted.Load() {
 		c.setAborted()
 		return true
 	}
 	if c.internal {
-		return false
+		return false // its parent has been looked at
 	}
+	s := c.sess
 	if s.uaPending.Load() && !ignoresUA(c.Op()) {
 		if ua, ok := s.takeUA(); ok {
 			c.SetSense(ua)
 			return true
 		}
 	}
-	return s.checkReservation(c)
+	return c.checkReservation()
 }
 
 // setAborted sets the outcome of a command that task management ended.
@@ -72,7 +76,8 @@ func (c *Cmd) setAborted() {
 	c.SetSense(scsi.SenseAbortedInternalFailure)
 }
 
-// ignoresUA: SPC-4 5.14: these are carried out with a unit attention pending.
+// ignoresUA: SPC-4 5.14: these are carried out with a unit attention pending,
+// which stays pending.
 func ignoresUA(op scsi.Opcode) bool {
 	return op == scsi.OpInquiry || op == scsi.OpReportLUNs || op == scsi.OpRequestSense
 }

@@ -8,8 +8,9 @@ type internalCmd struct {
 	parent *Cmd
 	// fill puts the data of a write into the buffer.
 	fill func(buf []byte)
-	// over is called once, when the command is finished and forgotten.
-	over func(i *internalCmd)
+	// over is called once, when the command is finished and forgotten: it
+	// may submit i again.
+	over func()
 	// What over wants to know, taken before the buffer goes back.
 	status scsi.Status
 	data   []byte
@@ -17,7 +18,8 @@ type internalCmd struct {
 }
 
 // submitInternal starts i on the parent's session. It does not wait at the
-// door (its parent is past it) nor for its turn (its parent has it).
+// door (its parent is past it, and active) nor for its turn (its parent has
+// it).
 func (s *Session) submitInternal(i *internalCmd, cdb []byte) {
 	c := &i.cmd
 	c.Init(cdb, scsi.QueueHeadOfQueue)
@@ -27,8 +29,7 @@ func (s *Session) submitInternal(i *internalCmd, cdb []byte) {
 	c.state = stateParse
 	s.mu.Lock()
 	s.link(c)
-	s.active++
-	c.isActive = true
+	s.activate(c)
 	s.mu.Unlock()
 	c.run()
 }
@@ -38,11 +39,22 @@ type internalFront struct{}
 
 var _ Frontend = (*internalFront)(nil)
 
+// RdyToXfer implements Frontend. A handler's parse may want data for any
+// command; what has none sends zeroes.
 func (*internalFront) RdyToXfer(c *Cmd) Verdict {
-	c.Front.(*internalCmd).fill(c.Buf[:c.BufLen])
+	buf := c.Buf[:c.BufLen]
+	if c.Dir == scsi.DirBidi {
+		buf = c.OutBuf[:c.OutBufLen]
+	}
+	if fill := c.Front.(*internalCmd).fill; fill != nil {
+		fill(buf)
+	} else {
+		clear(buf)
+	}
 	return Continue
 }
 
+// XmitResponse implements Frontend.
 func (*internalFront) XmitResponse(c *Cmd) {
 	i := c.Front.(*internalCmd)
 	i.status = c.Status
@@ -51,26 +63,29 @@ func (*internalFront) XmitResponse(c *Cmd) {
 	c.Delivered(Delivered)
 }
 
-func (*internalFront) Freed(c *Cmd) {
-	i := c.Front.(*internalCmd)
-	i.over(i)
-}
+// Freed implements Frontend.
+func (*internalFront) Freed(c *Cmd) { c.Front.(*internalCmd).over() }
 
+// AEN implements Frontend; it is the session's front end that is asked.
 func (*internalFront) AEN(*Session, UnitAttention) bool { return false }
-func (*internalFront) SessionGone(*Session)             {}
-func (*internalFront) TMDone(*MgmtCmd)                  {}
+
+// SessionGone implements Frontend.
+func (*internalFront) SessionGone(*Session) {}
+
+// TMDone implements Frontend.
+func (*internalFront) TMDone(*MgmtCmd) {}
 
 // askSense fetches the sense that a CHECK CONDITION came without, with one
-// REQUEST SENSE to the handler. It asks once: a handler that fails that too is
-// not asked again (fact 38). true: c goes on when the answer is there.
+// REQUEST SENSE to the handler. It asks once: a handler that fails that too
+// gets sense put into its mouth (fact 38). true: c goes on when the answer is
+// there.
 func (c *Cmd) askSense() bool {
-	if c.Status != scsi.CheckCondition || c.senseLen != 0 || c.internal || c.senseAsked || c.completed {
+	if c.Status != scsi.CheckCondition || c.senseLen != 0 || c.internal || c.completed {
 		return false
 	}
-	c.senseAsked = true
 	respLen := c.RespLen
-	i := &internalCmd{parent: c, over: func(i *internalCmd) {
-		c := i.parent
+	i := &internalCmd{parent: c}
+	i.over = func() {
 		if _, err := scsi.ParseSense(i.data); i.status == scsi.Good && err == nil {
 			c.SetSenseBytes(i.data)
 		} else {
@@ -78,7 +93,8 @@ func (c *Cmd) askSense() bool {
 		}
 		c.RespLen = respLen
 		c.run()
-	}}
-	c.sess.submitInternal(i, []byte{byte(scsi.OpRequestSense), 0, 0, 0, MaxSense, 0})
+	}
+	cdb := scsi.EncodeRequestSense(false, MaxSense)
+	c.sess.submitInternal(i, cdb.Slice())
 	return true
 }

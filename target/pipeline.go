@@ -3,10 +3,10 @@ package target
 import "scstuser/scsi"
 
 // cmdState is the stage that a command enters when it is run next. Only the
-// methods in this file assign it.
+// methods in this file assign it, and Submit and submitInternal at the start.
 //
 //	new ─ parse ─ alloc ─ xfer ─ exec ─ executing ─ done ─ responding ─ finished
-//	        └───────┴───────┴──────┴──── completed early ──┘
+//	        └───────┴───────┴──────┴──── ended early ─┘
 type cmdState uint8
 
 const (
@@ -21,10 +21,16 @@ const (
 	stateFinished
 )
 
+// String names the state for messages.
+func (s cmdState) String() string {
+	return [...]string{"new", "parse", "alloc", "xfer", "exec", "executing", "done", "responding", "finished"}[s]
+}
+
 // run moves c as far as it goes. The caller owns c and has no lock; after run
-// returns c may be anywhere.
+// returns c may be anywhere, and its memory in use for another command.
 func (c *Cmd) run() {
-	h := c.sess.dev.handler
+	s := c.sess
+	h := s.dev.handler
 	for {
 		if c.completed && c.state < stateDone {
 			c.state = stateDone
@@ -33,6 +39,9 @@ func (c *Cmd) run() {
 		// Stop may have been resumed elsewhere by the time it returns.
 		switch c.state {
 		case stateParse:
+			if c.endEarly() || c.answerLocally() {
+				continue
+			}
 			c.state = stateAlloc
 			c.parsed = true
 			if h.Parse(c) == Stop {
@@ -47,22 +56,25 @@ func (c *Cmd) run() {
 				return
 			}
 		case stateXfer:
-			c.state = stateExec
-			if c.Dir&scsi.DirWrite == 0 || c.Dir == scsi.DirNone || c.BufLen == 0 {
+			if c.endEarly() {
 				continue
 			}
-			c.sess.xferStart(c)
-			if c.sess.front(c).RdyToXfer(c) == Stop {
+			c.state = stateExec
+			if !c.takesData() {
+				continue
+			}
+			s.xferStart(c)
+			if s.front(c).RdyToXfer(c) == Stop {
 				return
 			}
-			if !c.sess.xferEnd(c) {
+			if !s.xferEnd(c) {
 				return
 			}
 		case stateExec:
-			if !c.sess.admit(c) {
+			if !s.admit(c) {
 				return
 			}
-			if c.completed { // aborted while it waited for its turn
+			if c.endEarly() {
 				continue
 			}
 			c.state = stateExecuting
@@ -72,9 +84,12 @@ func (c *Cmd) run() {
 			if c.askSense() {
 				return
 			}
+			c.settleReservation()
 			c.state = stateResponding
-			c.sess.execOver(c)
-			c.sess.front(c).XmitResponse(c)
+			ready := s.execOver(c)
+			// First the response: what runs now may take its time.
+			s.front(c).XmitResponse(c)
+			ready.run()
 			return
 		default:
 			panic("target: command run in state " + c.state.String())
@@ -82,9 +97,25 @@ func (c *Cmd) run() {
 	}
 }
 
-// String names the state for messages.
-func (s cmdState) String() string {
-	return [...]string{"new", "parse", "alloc", "xfer", "exec", "executing", "done", "responding", "finished"}[s]
+// endEarly ends a command that need not go on, before a stage that would do
+// something for it: task management aborted it (rule R68), or the device or
+// the session is gone. false: it goes on.
+func (c *Cmd) endEarly() bool {
+	switch {
+	case c.aborted.Load():
+		c.setAborted()
+	case c.sess.gone.Load():
+		c.SetSense(scsi.SenseLUNotSupported)
+	default:
+		return false
+	}
+	c.completed = true
+	return true
+}
+
+// takesData says whether the initiator sends data for the command.
+func (c *Cmd) takesData() bool {
+	return c.Dir == scsi.DirWrite && c.BufLen > 0 || c.Dir == scsi.DirBidi && c.OutBufLen > 0
 }
 
 // ParseDone goes on after DevHandler.Parse said Stop.
@@ -104,7 +135,8 @@ func (c *Cmd) DataReceived() {
 	}
 }
 
-// DataFailed ends a command whose data never came (the client is gone).
+// DataFailed ends a command whose data never came (the client is gone), in
+// place of DataReceived.
 func (c *Cmd) DataFailed() {
 	c.SetSense(scsi.SenseAbortedInternalFailure)
 	c.completed = true
@@ -115,8 +147,8 @@ func (c *Cmd) DataFailed() {
 // caller is a stage that returns Continue then.
 func (c *Cmd) Complete() { c.completed = true }
 
-// AbnormalDone ends a command that a stage holds (it said Stop), with the
-// outcome that is set.
+// AbnormalDone ends a command that a stage before exec holds (it said Stop),
+// with the outcome that is set.
 func (c *Cmd) AbnormalDone() {
 	c.completed = true
 	c.run()
@@ -130,23 +162,23 @@ func (c *Cmd) Done() {
 }
 
 // Delivered says that the response has left (or never will) and that the
-// front end does not need Buf any more. OnFree and Frontend.Freed follow.
+// front end does not need Buf any more. OnFree and Frontend.Freed follow. A
+// command that was aborted counts as DeliveryAborted (fact 45).
 func (c *Cmd) Delivered(d Delivery) {
 	if c.state != stateResponding {
 		panic("target: Delivered for a command in state " + c.state.String())
 	}
 	c.state = stateFinished
 	c.Delivery = d
-	s := c.sess
 	if c.aborted.Load() {
 		c.Delivery = DeliveryAborted
 	}
+	s := c.sess
 	if c.parsed {
 		s.dev.handler.OnFree(c)
 	}
-	f := s.front(c)
-	s.finish(c)
-	f.Freed(c)
+	s.front(c).Freed(c) // c is the front end's from here on
+	s.leave()
 }
 
 // AwaitsDelivery says whether the front end has the response and has not

@@ -11,10 +11,14 @@ import (
 
 // SessionInfo is what is known about an initiator's nexus (rule R39).
 type SessionInfo struct {
-	LUN              uint64
-	Initiator        string
-	Target           string
-	ReadOnly         bool
+	// LUN is the number under which the initiator knows the device.
+	LUN uint64
+	// Initiator and Target are the names of the nexus' two ends.
+	Initiator string
+	Target    string
+	// ReadOnly tells the handler that the initiator may not write.
+	ReadOnly bool
+	// TransportVersion and PhysVersion are version descriptors (SPC-4, 6.6.2).
 	TransportVersion uint16
 	PhysVersion      uint16
 	// Clustered asks for buffers from the device's tail-clustered pool.
@@ -33,86 +37,79 @@ type Session struct {
 	handle   uint64
 	frontend Frontend
 
-	// special counts HEAD OF QUEUE and ORDERED commands that are not done.
+	// uses counts what keeps the session: commands until Freed has returned,
+	// task management functions until TMDone has, events on their way. It
+	// grows under mu only.
+	uses atomic.Int64
+	// special counts the HEAD OF QUEUE and ORDERED commands in tasks; set
+	// under mu.
 	special atomic.Int32
-	// uaPending says that ua is not empty.
+	// uaPending says that ua is not empty; set under mu.
 	uaPending atomic.Bool
+	// gone says that no command gets to the handler any more: the device is
+	// being released, or the session has ended. Set under mu, once.
+	gone atomic.Bool
+	// closing says that Close, or Unregister, was called.
+	closing atomic.Bool
+
+	// idle is closed when the session is closing and unused; detached is
+	// closed when it does not exist any more.
+	idle, detached chan struct{}
 
 	// mu guards what follows, and the list fields of the session's commands.
-	mu sync.Mutex
-	// first, last: every command from Submit until it is finished, by age.
-	first, last *Cmd
-	inflight    int
+	mu    sync.Mutex
+	tasks cmdList
 	// active counts the commands that the device is busy with.
 	active int
-	// suspended makes new commands wait in held.
-	suspended bool
-	held      cmdQueue
+	// suspended makes commands wait in held. draining: somebody runs the
+	// held ones, new ones queue up behind them.
+	suspended, draining bool
+	held                cmdQueue
 	// blocked commands wait for their turn (task attributes).
 	blocked cmdQueue
 	ua      []UnitAttention
-	// closing: Close was called. gone: the device is being released.
-	closing, gone bool
-	// idle is closed when closing and nothing is in flight any more.
-	idle chan struct{}
-	// detached is closed when the session does not exist any more.
-	detached chan struct{}
-	once     sync.Once
-}
-
-// cmdQueue is a FIFO of commands linked by qnext.
-type cmdQueue struct{ first, last *Cmd }
-
-func (q *cmdQueue) push(c *Cmd) {
-	c.qnext = nil
-	if q.last == nil {
-		q.first = c
-	} else {
-		q.last.qnext = c
-	}
-	q.last = c
-}
-
-func (q *cmdQueue) pop() *Cmd {
-	c := q.first
-	if c == nil {
-		return nil
-	}
-	q.first = c.qnext
-	if q.first == nil {
-		q.last = nil
-	}
-	c.qnext = nil
-	return c
+	// ended says that idle is closed. unused, if not nil, is closed when the
+	// ended session is unused once more: it was used in spite of that.
+	ended  bool
+	unused chan struct{}
 }
 
 // NewSession attaches an initiator to the device. It waits for the commands
-// that are being executed for other sessions, and for the handler's answer;
-// ctx bounds the wait. An error says who refused and why.
+// that are being executed for other sessions; ctx bounds that wait. Then it
+// waits for the handler's answer, for as long as the handler's Attach takes.
+// An error says who refused and why; ErrReleased and ErrBusy are among them.
 func (d *Device) NewSession(ctx context.Context, f Frontend, info SessionInfo) (*Session, error) {
 	s := &Session{
 		Info: info, dev: d, frontend: f,
 		handle: d.nextSession.Add(1),
 		idle:   make(chan struct{}), detached: make(chan struct{}),
+		suspended: true, // resume, below, opens it with the others
 	}
+	if err := d.attach(ctx, s); err != nil {
+		return nil, fmt.Errorf("attach to device %s: %w", d.name, err)
+	}
+	return s, nil
+}
+
+// attach makes s one of the device's sessions, if the handler agrees.
+func (d *Device) attach(ctx context.Context, s *Session) error {
 	resume, err := d.Suspend(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("attach to device %s: %w", d.name, err)
+		return err
 	}
 	defer resume()
 	if d.isGone() {
-		return nil, fmt.Errorf("attach to device %s: %w", d.name, ErrReleased)
+		return ErrReleased
 	}
 	if err := d.handler.Attach(s); err != nil {
-		return nil, fmt.Errorf("attach to device %s: %w", d.name, err)
+		return err
 	}
-	s.suspended = true // resume, deferred, opens it with the others
 	if !d.addSession(s) {
 		d.handler.Detach(s, func() {})
-		return nil, fmt.Errorf("attach to device %s: %w", d.name, ErrReleased)
+		return ErrReleased
 	}
 	s.Notify(scsi.SensePowerOnReset)
-	return s, nil
+	return nil
 }
 
 // Device returns the device that the session is with.
@@ -131,102 +128,127 @@ func (s *Session) front(c *Cmd) Frontend {
 
 // Submit hands a command to the device. The pipeline runs on this goroutine
 // as far as it goes; the response may have been handed to the front end
-// before Submit returns.
+// before Submit returns. c was made by Init and is the target's until Freed.
 func (s *Session) Submit(c *Cmd) {
 	c.sess = s
 	c.state = stateParse
-	if c.QueueType == scsi.QueueOrdered || c.QueueType == scsi.QueueHeadOfQueue {
-		s.markSpecial(c)
-	}
 	s.mu.Lock()
 	s.link(c)
-	if s.gone {
-		s.mu.Unlock()
-		c.SetSense(scsi.SenseLUNotSupported)
-		c.completed = true
-		c.run()
-		return
-	}
-	if s.suspended {
+	switch {
+	case s.gone.Load():
+		// run ends it
+	case s.suspended || s.draining:
 		s.held.push(c)
 		s.mu.Unlock()
 		return
+	default:
+		s.activate(c)
 	}
-	s.active++
-	c.isActive = true
 	s.mu.Unlock()
-	if c.Op() == scsi.OpReportLUNs && s.reportLUNs(c) {
-		return
-	}
 	c.run()
 }
 
-// link appends c to the list. Caller holds mu.
+// link makes c one of the session's commands. Caller holds mu.
 func (s *Session) link(c *Cmd) {
-	c.prev, c.next = s.last, nil
-	if s.last == nil {
-		s.first = c
-	} else {
-		s.last.next = c
-	}
-	s.last = c
-	s.inflight++
+	s.uses.Add(1)
+	s.tasks.append(c)
+	s.countSpecial(c)
 }
 
-// finish forgets a command.
-func (s *Session) finish(c *Cmd) {
-	s.mu.Lock()
-	if c.prev == nil {
-		s.first = c.next
-	} else {
-		c.prev.next = c.next
-	}
-	if c.next == nil {
-		s.last = c.prev
-	} else {
-		c.next.prev = c.prev
-	}
-	c.prev, c.next = nil, nil
-	s.inflight--
-	idle := s.inflight == 0 && s.closing
-	s.mu.Unlock()
-	if idle {
-		s.once.Do(func() { close(s.idle) })
-	}
+// takeWaiting removes and returns the commands that wait at the door or for
+// their turn, and match. They are not active. Caller holds mu.
+func (s *Session) takeWaiting(match func(*Cmd) bool) (waiting cmdQueue) {
+	s.held.take(&waiting, match)
+	s.blocked.take(&waiting, match)
+	return waiting
 }
 
-// Inflight returns how many commands are not finished.
-func (s *Session) Inflight() int {
+// Inflight returns how many commands and task management functions are not
+// finished.
+func (s *Session) Inflight() int { return int(s.uses.Load()) }
+
+// enter keeps the session in being until leave. false: it is gone.
+func (s *Session) enter() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.inflight
+	if s.gone.Load() {
+		return false
+	}
+	s.uses.Add(1)
+	return true
 }
 
-// Close ends the session: it waits for its commands, then detaches it from
-// the device. The front end submits nothing more. It returns when the handler
-// was told, or with ctx's error; the rest goes on by itself then.
+// leave ends one use. The last one out of a closing session ends it: either
+// leave sees closing, or startClose, which sets it first, sees no use.
+func (s *Session) leave() {
+	if s.uses.Add(-1) == 0 && s.closing.Load() {
+		s.endIfIdle()
+	}
+}
+
+// endIfIdle ends a closing session that nobody uses.
+func (s *Session) endIfIdle() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.uses.Load() != 0 {
+		return
+	}
+	if !s.ended {
+		s.ended = true
+		s.gone.Store(true)
+		close(s.idle)
+	}
+	if s.unused != nil {
+		close(s.unused)
+		s.unused = nil
+	}
+}
+
+// Close ends the session: it waits for its commands and task management
+// functions, then detaches it from the device. The front end submits nothing
+// more. It returns nil when the handler was told, or an error that wraps ctx's;
+// the rest goes on by itself then. Calling it again waits again.
 func (s *Session) Close(ctx context.Context) error {
 	s.startClose()
+	err := wait(ctx, s.detached)
+	if err == nil {
+		err = wait(ctx, s.whenUnused())
+	}
+	if err != nil {
+		return fmt.Errorf("detach from device %s: %w", s.dev.name, err)
+	}
+	return nil
+}
+
+func wait(ctx context.Context, over <-chan struct{}) error {
 	select {
-	case <-s.detached:
+	case <-over:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("detach from device %s: %w", s.dev.name, ctx.Err())
+		return ctx.Err()
 	}
 }
 
 func (s *Session) startClose() {
-	s.mu.Lock()
-	first := !s.closing
-	s.closing = true
-	idle := s.inflight == 0
-	s.mu.Unlock()
-	if first {
-		if idle {
-			s.once.Do(func() { close(s.idle) })
-		}
-		go s.detach()
+	if s.closing.Swap(true) {
+		return
 	}
+	s.endIfIdle()
+	go s.detach()
+}
+
+// whenUnused is for an ended session. When the release of the device has ended
+// it the front end may have submitted more since, which has to be refused.
+func (s *Session) whenUnused() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.uses.Load() == 0 {
+		return s.idle // closed already
+	}
+	if s.unused == nil {
+		s.unused = make(chan struct{})
+	}
+	return s.unused
 }
 
 // detach tells the handler that the session is over, once it is idle.
@@ -249,4 +271,21 @@ func (s *Session) detach() {
 	}
 	s.dev.removeSession(s)
 	close(s.detached)
+}
+
+// release takes the device away from the session: what waits here ends, and
+// the front end is told, if the session has not ended by itself before.
+func (s *Session) release() {
+	s.mu.Lock()
+	if s.gone.Load() {
+		s.mu.Unlock()
+		return
+	}
+	s.gone.Store(true)
+	s.uses.Add(1)
+	waiting := s.takeWaiting(func(*Cmd) bool { return true })
+	s.mu.Unlock()
+	waiting.run()
+	s.frontend.SessionGone(s)
+	s.leave()
 }

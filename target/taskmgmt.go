@@ -34,12 +34,15 @@ const (
 	tmNotYetDecided int32 = 1
 )
 
-// MgmtCmd is one task management function on its way.
+// MgmtCmd is one task management function on its way. The front end owns its
+// memory, from Frontend.TMDone on again.
 type MgmtCmd struct {
-	Fn      TMFunc
-	Session *Session
-	// Tag names the command that AbortTask is for.
+	// Fn and Tag are set by the front end: the function, and the command
+	// that AbortTask is for.
+	Fn  TMFunc
 	Tag uint64
+	// Session is the nexus that the function came on.
+	Session *Session
 	// Priv is the device handler's own; Front the front end's.
 	Priv, Front any
 	// TargetTag is the DevTag of the command that AbortTask found, or 0.
@@ -47,38 +50,52 @@ type MgmtCmd struct {
 	// Result is the outcome, valid in Frontend.TMDone.
 	Result int32
 
+	// waiting counts the commands that are waited for, and TaskMgmt itself.
 	waiting atomic.Int64
+	// cleared are the other sessions that lost commands.
+	cleared []*Session
 }
 
 // TaskMgmt starts m. It aborts what the function covers: commands that wait
-// are ended at once, those that the handler has run on until it is done with
-// them (rule R68). Frontend.TMDone comes when all are over.
+// here are ended at once; those that the handler or the front end has run on
+// until that is done with them (rule R68). Frontend.TMDone comes when all are
+// over, possibly before TaskMgmt returns. Functions that don't exist, and
+// those for a device that is being released, are refused without the handler.
 func (s *Session) TaskMgmt(m *MgmtCmd) {
-	m.Session = s
+	m.Session, m.TargetTag, m.cleared = s, 0, nil
 	m.Result = tmNotYetDecided
 	m.waiting.Store(1)
-	var waiting []*Cmd
-	found := false
+	if m.Fn < AbortTask || m.Fn > AbortAllTasks {
+		m.Result = TMNotSupported
+		s.frontend.TMDone(m)
+		return
+	}
+	if !s.enter() {
+		m.Result = TMLUNNotExist
+		s.frontend.TMDone(m)
+		return
+	}
 	sessions := []*Session{s}
 	if m.wholeDevice() {
 		sessions = s.dev.Sessions()
 	}
-	for _, x := range sessions {
-		w, hit := x.abort(m)
-		waiting = append(waiting, w...)
+	waiting := make([]cmdQueue, len(sessions))
+	found := false
+	for i, x := range sessions {
+		var hit bool
+		waiting[i], hit = x.abort(m)
 		found = found || hit
+		if hit && x != s {
+			m.cleared = append(m.cleared, x)
+		}
 	}
 	if m.Fn == AbortTask && !found {
 		m.Result = TMTaskNotExist
 	}
-	for _, c := range waiting {
-		c.setAborted()
-		c.completed = true
-		c.run()
+	for i := range waiting {
+		waiting[i].run() // they are marked, and end
 	}
-	if m.Fn == LUNReset || m.Fn == TargetReset {
-		s.dev.reservedBy.Store(nil)
-	}
+	m.clearReservation()
 	s.dev.handler.TaskMgmtReceived(m)
 	m.cmdOver()
 }
@@ -91,39 +108,38 @@ func (m *MgmtCmd) wholeDevice() bool {
 	return false
 }
 
+// covers says whether m aborts c. An internal command goes with its parent.
+func (m *MgmtCmd) covers(c *Cmd) bool {
+	switch {
+	case m.Fn == ClearACA:
+		return false
+	case m.Fn != AbortTask:
+		return true
+	case c.internal:
+		c = c.Front.(*internalCmd).parent
+	}
+	return c.Tag == m.Tag
+}
+
 // abort marks the session's commands that m covers and takes out those that
-// wait at the door or for their turn.
-func (s *Session) abort(m *MgmtCmd) (waiting []*Cmd, found bool) {
+// wait at the door or for their turn, for the caller to run.
+func (s *Session) abort(m *MgmtCmd) (waiting cmdQueue, found bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if m.Fn == ClearACA {
-		return nil, true
-	}
-	for c := s.first; c != nil; c = c.next {
-		if m.Fn == AbortTask && c.Tag != m.Tag || c.internal && m.Fn == AbortTask {
+	for c := s.tasks.first; c != nil; c = c.next {
+		if !m.covers(c) {
 			continue
 		}
 		found = true
-		if m.Fn == AbortTask {
+		if m.Fn == AbortTask && !c.internal {
 			m.TargetTag = c.DevTag.Load()
-		}
-		if c.execDone.Load() {
-			continue
 		}
 		c.aborted.Store(true)
 		c.abortedBy = append(c.abortedBy, m)
 		m.waiting.Add(1)
 	}
-	for _, q := range []*cmdQueue{&s.held, &s.blocked} {
-		var rest cmdQueue
-		for c := q.pop(); c != nil; c = q.pop() {
-			if c.aborted.Load() {
-				waiting = append(waiting, c)
-			} else {
-				rest.push(c)
-			}
-		}
-		*q = rest
+	if found {
+		waiting = s.takeWaiting((*Cmd).Aborted)
 	}
 	return waiting, found
 }
@@ -136,7 +152,9 @@ func (m *MgmtCmd) cmdOver() {
 	m.Session.dev.handler.TaskMgmtDone(m)
 }
 
-// Done is the handler's outcome of the function (rule R66).
+// Done is the handler's outcome of the function (rule R66). A command that was
+// not there, as the target or the handler sees it, is success for the handler
+// and TMTaskNotExist for the front end if the target did not find it either.
 func (m *MgmtCmd) Done(result int32) {
 	if result == TMTaskNotExist {
 		result = TMSuccess
@@ -144,28 +162,42 @@ func (m *MgmtCmd) Done(result int32) {
 	if m.Result == tmNotYetDecided || result != TMSuccess {
 		m.Result = result
 	}
+	s := m.Session
 	m.attentions()
-	m.Session.frontend.TMDone(m)
+	s.frontend.TMDone(m) // m is the front end's from here on
+	s.leave()
 }
 
-// attentions tells the other sessions what happened to them (SAM-5 7).
+// clearReservation ends the reservation that the function ends.
+func (m *MgmtCmd) clearReservation() {
+	r := &m.Session.dev.reservedBy
+	switch m.Fn {
+	case LUNReset, TargetReset, NexusLoss:
+		r.Store(nil)
+	case NexusLossSess:
+		r.CompareAndSwap(m.Session, nil)
+	}
+}
+
+// attentions tells the sessions what happened to them (SAM-5 6.3.4, 7).
 func (m *MgmtCmd) attentions() {
+	d := m.Session.dev
 	switch m.Fn {
 	case LUNReset, TargetReset:
-		for _, x := range m.Session.dev.Sessions() {
-			x.Notify(scsi.SensePowerOnReset)
-		}
+		notify(d.Sessions(), scsi.SensePowerOnReset)
 	case ClearTaskSet, AbortAllTasks:
-		for _, x := range m.Session.dev.Sessions() {
-			if x != m.Session {
-				x.Notify(scsi.SenseCommandsClearedByOther)
-			}
+		if !d.tas.Load() { // else TASK ABORTED told them
+			notify(m.cleared, scsi.SenseCommandsClearedByOther)
 		}
 	case NexusLoss:
-		for _, x := range m.Session.dev.Sessions() {
-			x.Notify(scsi.SenseNexusLoss)
-		}
+		notify(d.Sessions(), scsi.SenseNexusLoss)
 	case NexusLossSess:
 		m.Session.Notify(scsi.SenseNexusLoss)
+	}
+}
+
+func notify(sessions []*Session, ua UnitAttention) {
+	for _, s := range sessions {
+		s.Notify(ua)
 	}
 }

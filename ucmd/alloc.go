@@ -18,6 +18,12 @@ func totalLen(c *target.Cmd) int {
 
 func pageAlign(n int) int { return (n + PageSize - 1) &^ (PageSize - 1) }
 
+// maxAlloc is the largest buffer that a handler is asked for: more than the
+// pool's limit would never be accepted, and the interface has 31 bits for it.
+func (l *Limits) maxAlloc() int {
+	return min(l.MaxPages, (1<<31-1)/PageSize) * PageSize
+}
+
 // poolOf returns the pool that the command's object belongs to.
 func (d *Device) poolOf(u *Ucmd) *sgv.Pool {
 	if u.clust {
@@ -32,7 +38,6 @@ func (d *Device) poolOf(u *Ucmd) *sgv.Pool {
 // ALLOC_MEM reply has come.
 func (d *Device) AllocBuf(c *target.Cmd) target.Verdict {
 	u := c.Priv.(*Ucmd)
-	n := totalLen(c)
 	if u.data != nil { // entered again: the handler has given memory
 		if !d.fillObject(u) {
 			c.FailBusy()
@@ -42,34 +47,48 @@ func (d *Device) AllocBuf(c *target.Cmd) target.Verdict {
 		u.setBuf(c, u.obj.Data)
 		return target.Continue
 	}
+	n := totalLen(c)
 	u.buffCached = d.reuses(c)
 	u.clust = d.clust != nil && c.Session().Info.Clustered
 	obj, hit := d.poolOf(u).Get(n, u.buffCached)
 	u.obj = obj
-	if hit {
-		owner := obj.Owner.(*Ucmd)
-		u.bufUcmd, u.ubuff = owner, owner.ubuff
-		u.setBuf(c, obj.Data)
-		d.mu.Lock()
-		d.setState(u, StateBufAllocing)
-		d.note(u, EvSGVHit)
-		d.mu.Unlock()
-		return target.Continue
+	if !hit {
+		return d.allocMiss(u, n)
 	}
-	u.allocLen = int32(n)
+	owner := obj.Owner.(*Ucmd)
+	u.bufUcmd, u.ubuff = owner, owner.ubuff
+	u.setBuf(c, obj.Data)
+	d.mu.Lock()
+	d.setState(u, StateBufAllocing)
+	d.note(u, EvSGVHit)
+	d.mu.Unlock()
+	return target.Continue
+}
+
+// allocMiss asks the handler for n bytes, now or with EXEC (rules R49, R50).
+func (d *Device) allocMiss(u *Ucmd, n int) target.Verdict {
+	c := u.cmd
 	if u.buffCached {
-		u.allocLen = int32(d.poolOf(u).AllocLen(n)) // rule R50
+		n = d.poolOf(u).AllocLen(n)
 	}
+	tooLarge := pageAlign(n) > d.maxAlloc
 	d.mu.Lock()
 	d.setState(u, StateBufAllocing)
 	d.note(u, EvSGVMiss)
-	if c.Dir == dirRead {
+	if tooLarge {
+		// No handler can help, and BUSY would have the initiator try for ever.
 		d.mu.Unlock()
-		return target.Continue // EXEC asks for the buffer (rule R49)
+		c.SetSense(scsi.SenseInvalidFieldInCDB)
+		c.Complete()
+		return target.Continue
+	}
+	u.allocLen = int32(n)
+	if c.Dir == scsi.DirRead {
+		d.mu.Unlock()
+		return target.Continue // EXEC asks for the buffer
 	}
 	d.addReady(u)
-	d.mu.Unlock()
-	d.kick()
+	d.kickUnlock()
 	return target.Stop
 }
 
@@ -82,10 +101,15 @@ func (u *Ucmd) setBuf(c *target.Cmd, data []byte) {
 	}
 }
 
-// mapBuf maps the memory that the handler gave for n bytes.
+// mapBuf maps the memory that the handler gave for n bytes; the error is
+// EFAULT.
 func (d *Device) mapBuf(u *Ucmd, addr uint64, n int) error {
 	data, err := d.mem.Map(addr, n)
 	if err != nil {
+		return errEFAULT
+	}
+	if len(data) < n {
+		d.mem.Unmap(addr, data)
 		return errEFAULT
 	}
 	u.ubuff, u.data, u.inObj = addr, data, false
@@ -128,8 +152,7 @@ func (u *Ucmd) SGVDestroyed() {
 		return
 	}
 	d.queueCachedFree(u)
-	d.mu.Unlock()
-	d.kick()
+	d.kickUnlock()
 }
 
 // queueCachedFree queues ON_CACHED_MEM_FREE. Caller holds mu.
@@ -152,7 +175,7 @@ func (d *Device) fillAlloc(u *Ucmd, s *Subcommand) {
 	s.AllocLen = u.allocLen
 }
 
-// replyAlloc takes the memory for a WRITE (rules R49 to R52).
+// replyAlloc takes the memory for a WRITE (rules R49 to R52, fact 36).
 func (d *Device) replyAlloc(u *Ucmd, r *Reply) error {
 	c := u.cmd
 	switch {

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"scstuser/scsi"
 	"scstuser/target"
 	"scstuser/ucmd/sgv"
 )
@@ -14,11 +15,12 @@ import (
 // Device is one registered device: what an open scst_user node is to a
 // handler. Its methods may be called from any goroutine.
 type Device struct {
-	reg    *Registry
-	desc   Desc
-	limits Limits
-	mem    Memory
-	obs    Observer // nil: nobody listens
+	reg      *Registry
+	desc     Desc
+	limits   Limits
+	maxAlloc int
+	mem      Memory
+	obs      Observer // nil: nobody listens
 
 	tdev        *target.Device
 	pool, clust *sgv.Pool // clust may be nil
@@ -27,33 +29,33 @@ type Device struct {
 	modes atomic.Uint32
 	// inline is the handler in this process, if it takes part in that.
 	inline atomic.Pointer[InlineFunc]
+	// over: the cleanup worker has ended. Whatever is queued after that is
+	// given up by the goroutine that queued it.
+	over atomic.Bool
 
 	// done is closed when the release is over; stuck is set before that.
 	done  chan struct{}
 	stuck *StuckError
 
-	// setOptions serialises SET_OPTIONS.
-	setOptions sync.Mutex
-
-	// mu is the command lock; it guards everything below and the ucmds.
+	// mu is the command lock; it guards everything below and, where their
+	// comments say so, the ucmds.
 	mu    sync.Mutex
 	opt   Opt
 	hash  [hashSize]*Ucmd
 	count int
 	nextH uint32
 	spare *Ucmd // ucmds to use again, linked by hashNext
-	// readyFirst, readyLast: the ready list; lastMgmt: its last management
-	// ucmd, nil if none.
+	// readyFirst, readyLast: the ready list; lastMgmt: the last management
+	// ucmd at its head, nil if none.
 	readyFirst, readyLast, lastMgmt *Ucmd
 	// waiters are getters that wait, the latest last: it is woken first (fact 18).
 	waiters []*waiter
-	// active are commands that were unjammed before exec and wait to go on.
-	active []*target.Cmd
 	// nonBlocking: gets return EAGAIN instead of waiting.
 	nonBlocking bool
-	// released: the release has begun. cleaning: its worker runs.
-	// cleanupDone: nothing new can come any more.
-	released, cleaning, cleanupDone bool
+	// released: the release has begun, and its cleanup worker takes care of
+	// what is ready or sent. cleanupDone: no session is left, so nothing new
+	// can come.
+	released, cleanupDone bool
 	// gen counts changes, so that the cleanup can tell progress.
 	gen uint64
 	// wake tells the cleanup worker that something changed.
@@ -86,15 +88,15 @@ func (o *Opt) pack() uint32 {
 func (d *Device) parseType() ParseType { return ParseType(d.modes.Load()) }
 func (d *Device) onFree() OnFreeType   { return OnFreeType(d.modes.Load() >> 8) }
 
-// reuses says whether buffers are kept for commands of this direction.
+// reuses says whether buffers are kept for commands of this direction (R53).
 func (d *Device) reuses(c *target.Cmd) bool {
 	switch ReuseType(d.modes.Load() >> 16) {
 	case ReuseAll:
 		return true
 	case ReuseRead:
-		return c.Dir == dirRead
+		return c.Dir == scsi.DirRead
 	case ReuseWrite:
-		return c.Dir == dirWrite
+		return c.Dir == scsi.DirWrite
 	}
 	return false
 }
@@ -114,9 +116,7 @@ func (d *Device) SetOptions(o Opt) error {
 	if err := o.Validate(); err != nil {
 		return err
 	}
-	d.setOptions.Lock()
-	defer d.setOptions.Unlock()
-	resume, err := d.suspend()
+	resume, err := d.suspend() // nobody else suspends it meanwhile, nor attaches
 	if err != nil {
 		return err
 	}
@@ -124,23 +124,20 @@ func (d *Device) SetOptions(o Opt) error {
 	if o.TST != d.GetOptions().TST && len(d.tdev.Sessions()) > 0 {
 		return fmt.Errorf("tst can't be changed while sessions exist: %w", syscall.EINVAL)
 	}
-	d.applyOptions(o)
-	return nil
-}
-
-func (d *Device) applyOptions(o Opt) {
+	o = d.desc.parsable(o)
 	d.mu.Lock()
 	d.opt = o
 	d.mu.Unlock()
 	d.modes.Store(o.pack())
 	d.tdev.SetControl(o.OwnOrder == 1, o.DSense == 1, o.TAS == 1)
+	return nil
 }
 
 // suspend waits for the device to be quiet, at most SuspendTimeout.
-func (d *Device) suspend() (func(), error) {
+func (d *Device) suspend() (resume func(), err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), d.limits.SuspendTimeout)
 	defer cancel()
-	resume, err := d.tdev.Suspend(ctx)
+	resume, err = d.tdev.Suspend(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("device %s: %w after %v: %w", d.desc.Name, err, d.limits.SuspendTimeout, syscall.EBUSY)
 	}
@@ -148,7 +145,9 @@ func (d *Device) suspend() (func(), error) {
 }
 
 // FlushCache queues ON_CACHED_MEM_FREE for every idle buffer of the device's
-// pools and returns without waiting for the replies (rule R35).
+// pools, in ascending order of size class, and returns without waiting for the
+// replies. Buffers in use stay. It suspends the device's activity as
+// SetOptions does, and fails as that one does (rule R35).
 func (d *Device) FlushCache() error {
 	resume, err := d.suspend()
 	if err != nil {
@@ -156,7 +155,6 @@ func (d *Device) FlushCache() error {
 	}
 	d.flushPools()
 	resume()
-	d.kick()
 	return nil
 }
 

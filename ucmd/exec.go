@@ -11,8 +11,7 @@ func (d *Device) Exec(c *target.Cmd) {
 	d.mu.Lock()
 	d.setState(u, StateExecing)
 	d.addReady(u)
-	d.mu.Unlock()
-	d.kick()
+	d.kickUnlock()
 }
 
 // fillExec writes the EXEC subcommand (rules R55, R56).
@@ -21,25 +20,23 @@ func (d *Device) fillExec(u *Ucmd, s *Subcommand) {
 	d.fillCommon(u, s)
 	s.LBA, s.DataLen, s.BufLen, s.OutBufLen = c.LBA, c.DataLen, c.BufLen, c.OutBufLen
 	s.Timeout = c.Timeout
-	s.PBuf, s.AllocLen = u.ubuff, 0
+	s.PBuf = u.ubuff
 	if u.ubuff == 0 {
 		s.AllocLen = u.allocLen
-	}
-	s.OutPBuf = 0
-	if c.OutBufLen > 0 && u.ubuff != 0 {
+	} else if c.OutBufLen > 0 {
 		s.OutPBuf = u.ubuff + uint64(pageAlign(int(c.BufLen)))
 	}
 }
 
-// replyExec takes the outcome of a command (rules R56 to R60).
+// replyExec takes the outcome of a command (rules R56 to R60, facts 36, 37).
 func (d *Device) replyExec(u *Ucmd, r *Reply) error {
 	c := u.cmd
 	switch r.Type {
 	case ReplyCompleted:
 		return d.execCompleted(u, r)
 	case ReplyBackground:
-		if c.Dir == dirRead || c.Dir == scsi.DirBidi {
-			return execRefused(c, scsi.SenseAbortedInternalFailure, errEINVAL)
+		if c.Dir.Reads() {
+			break
 		}
 		d.mu.Lock()
 		u.backgroundExec = true
@@ -64,7 +61,7 @@ func execRefused(c *target.Cmd, s scsi.Sense, err error) error {
 
 func (d *Device) execCompleted(u *Ucmd, r *Reply) error {
 	c := u.cmd
-	if r.RespDataLen < 0 || r.RespDataLen > c.BufLen || r.RespDataLen > 0 && c.Dir != dirRead {
+	if r.RespDataLen < 0 || r.RespDataLen > c.BufLen || r.RespDataLen > 0 && c.Dir != scsi.DirRead {
 		return execRefused(c, scsi.SenseAbortedInternalFailure, errEINVAL)
 	}
 	if r.RespDataLen > 0 && u.ubuff == 0 {
@@ -107,61 +104,4 @@ func (d *Device) execBuffer(u *Ucmd, r *Reply) (done bool, err error) {
 	}
 	u.setBuf(c, u.obj.Data)
 	return false, nil
-}
-
-// writeSameDescrSize is the wire size of a WriteSameDescr (rule R60).
-const writeSameDescrSize = 16
-
-func (d *Device) execWriteSame(u *Ucmd, r *Reply) error {
-	c := u.cmd
-	refuse := func(err error) error { return execRefused(c, scsi.SenseHardwareInternalFailure, err) }
-	op := c.Op()
-	if op != scsi.OpWriteSame10 && op != scsi.OpWriteSame16 || r.Status != scsi.Good || len(c.Buf) < int(d.desc.BlockSize) {
-		return refuse(errEINVAL)
-	}
-	if r.WSLen == 0 {
-		c.WriteSame([]target.Range{{LBA: c.LBA, Blocks: uint64(c.DataLen) / uint64(d.desc.BlockSize)}})
-		return nil
-	}
-	n := len(r.WriteSame)
-	switch {
-	case r.WSLen > PageSize:
-		return refuse(errEOVERFLOW)
-	case r.WSLen < 0 || r.WSLen%writeSameDescrSize != 0 || n != int(r.WSLen)/writeSameDescrSize || r.WriteSame[n-1].Blocks != 0:
-		return refuse(errEINVAL)
-	}
-	var ranges []target.Range
-	for _, x := range r.WriteSame[:n-1] {
-		ranges = append(ranges, target.Range{LBA: x.LBA, Blocks: x.Blocks})
-	}
-	c.WriteSame(ranges)
-	return nil
-}
-
-// finishBackground takes the COMPLETED that follows a BACKGROUND reply; its
-// status is ignored (rule R59). What on-free left for it is done now.
-// Caller holds mu, which is released.
-func (d *Device) finishBackground(u *Ucmd) {
-	u.backgroundExec = false
-	pending := u.onFreePending
-	u.onFreePending = false
-	if pending {
-		d.get(u, OwnerTransient) // the background reference may be the last
-	}
-	d.put(u, OwnerBackground)
-	if !pending {
-		d.mu.Unlock()
-		return
-	}
-	if u.state == StateOnFreeSkipped || d.released {
-		creation := u.owners[OwnerCreation] > 0
-		d.mu.Unlock()
-		d.finishOnFree(u, creation)
-	} else {
-		d.setState(u, StateOnFreeing)
-		d.addReady(u)
-		d.mu.Unlock()
-		d.kick()
-	}
-	d.putUnlocked(u, OwnerTransient)
 }

@@ -33,50 +33,45 @@ var waiterPool = sync.Pool{New: func() any { return &waiter{ch: make(chan struct
 // there is nothing, also when the device is being released. A ctx that ends
 // while waiting gives EINTR. Several goroutines may call it at once.
 func (d *Device) ReplyAndGet(ctx context.Context, replies []Reply, subs []Subcommand) (done, n int, err error) {
-	for done < len(replies) {
-		if err := d.Reply(&replies[done]); err != nil {
-			return done, 0, err
+	d.mu.Lock()
+	for done < len(replies) && err == nil {
+		if err = d.reply(&replies[done]); err == nil {
+			done++
 		}
-		done++
 	}
-	for n < len(subs) {
-		if err := d.fetch(ctx, &subs[n], n == 0); err != nil {
-			if n > 0 && err == errEAGAIN {
-				return done, n, nil
-			}
-			return done, n, err
+	for n < len(subs) && err == nil {
+		switch {
+		case d.take(&subs[n]):
+			n++
+		case n > 0:
+			subs = subs[:n]
+		case d.nonBlocking, d.released:
+			err = errEAGAIN
+		default:
+			err = d.wait(ctx)
 		}
-		n++
 	}
-	return done, n, nil
+	d.mu.Unlock()
+	return done, n, err
 }
 
-// fetch takes one subcommand, waiting for it if wait is set and the device
-// lets it.
-func (d *Device) fetch(ctx context.Context, s *Subcommand, wait bool) error {
-	d.mu.Lock()
-	for {
-		if !d.released {
-			if u := d.next(); u != nil {
-				// The lock was free in next: the release may have begun, and
-				// its worker is who takes care of u now.
-				if !d.released {
-					d.deliver(u, s)
-					d.mu.Unlock()
-					return nil
-				}
-				d.linkReady(u, AtFront)
-			}
-		}
-		if !wait || d.nonBlocking || d.released {
-			d.mu.Unlock()
-			return errEAGAIN
-		}
-		if err := d.wait(ctx); err != nil {
-			d.mu.Unlock()
-			return err
-		}
+// take fetches one subcommand into s; false: none is ready, or the release has
+// begun and its worker takes care of what is. Caller holds mu, which may be
+// released and taken again meanwhile.
+func (d *Device) take(s *Subcommand) bool {
+	if d.released {
+		return false
 	}
+	u := d.next()
+	if u == nil {
+		return false
+	}
+	if d.released { // the lock was free in next
+		d.linkReady(u, AtFront)
+		return false
+	}
+	d.deliver(u, s)
+	return true
 }
 
 // deliver makes u a fetched subcommand. Caller holds mu.
@@ -90,7 +85,7 @@ func (d *Device) deliver(u *Ucmd, s *Subcommand) {
 	d.put(u, OwnerTransient)
 }
 
-// fill writes the subcommand of u's state.
+// fill writes the subcommand of u's state. Caller holds mu.
 func (d *Device) fill(u *Ucmd, s *Subcommand) {
 	*s = Subcommand{Handle: u.h, Code: Subcode(u.state)}
 	switch u.state {
@@ -116,42 +111,46 @@ func (d *Device) fill(u *Ucmd, s *Subcommand) {
 	}
 }
 
-// wait sleeps until a getter is wanted. Caller holds mu, which is released
-// and taken again meanwhile. The getter that began to wait last is woken
-// first (fact 18): its caches are warm.
+// wait sleeps until a getter is wanted; EINTR if ctx ends first. Caller holds
+// mu, which is released and taken again meanwhile. The getter that began to
+// wait last is woken first (fact 18): its caches are warm.
 func (d *Device) wait(ctx context.Context) error {
 	w := waiterPool.Get().(*waiter)
 	defer waiterPool.Put(w)
 	d.waiters = append(d.waiters, w)
 	d.mu.Unlock()
-	var err error
+	woken := true
 	select {
 	case <-w.ch:
 	case <-ctx.Done():
-		err = syscall.EINTR
+		woken = false
 	}
 	d.mu.Lock()
-	if err == nil {
+	if woken {
 		return nil
 	}
 	for i, x := range d.waiters {
 		if x == w {
 			d.waiters = append(d.waiters[:i], d.waiters[i+1:]...)
-			return err
+			return syscall.EINTR
 		}
 	}
 	<-w.ch // woken at the same moment: pass it on
 	d.wakeOne()
-	return err
+	return syscall.EINTR
 }
 
-// wakeOne wakes a getter, if there is work for one. Caller holds mu.
-func (d *Device) wakeOne() {
-	if n := len(d.waiters); n > 0 && (d.readyFirst != nil || len(d.active) > 0) {
-		w := d.waiters[n-1]
-		d.waiters = d.waiters[:n-1]
-		w.ch <- struct{}{}
+// wakeOne wakes a getter, if there is work for one; false: nobody was woken.
+// Caller holds mu.
+func (d *Device) wakeOne() bool {
+	n := len(d.waiters)
+	if n == 0 || d.readyFirst == nil {
+		return false
 	}
+	w := d.waiters[n-1]
+	d.waiters = d.waiters[:n-1]
+	w.ch <- struct{}{}
+	return true
 }
 
 // wakeAll wakes every getter. Caller holds mu.
@@ -166,16 +165,17 @@ func (d *Device) wakeAll() {
 func (d *Device) Poll() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.readyFirst != nil || len(d.active) > 0
+	return d.readyFirst != nil
 }
 
 // Requeue gives a fetched subcommand back that could not be copied to the
 // handler: it is the next one fetched, and stays marked as sent (rule R27,
-// fact 14). An unknown handle is ignored: the command was ended meanwhile.
+// fact 14). It is ignored for a handle that is not with the handler: the
+// command was ended meanwhile.
 func (d *Device) Requeue(h uint32) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	if u := d.find(h); u != nil && u.sentToUser && !u.onReady {
 		d.linkReady(u, AtFront)
 	}
+	d.kickUnlock()
 }

@@ -9,16 +9,20 @@ import (
 const hashSize = 64
 
 // Ucmd is one command on its way through the handler, or the owner of a
-// buffer in a pool, or both, or a management event. All fields are guarded by
-// Device.mu, except where the comment says otherwise.
+// buffer in a pool, or both, or a management event. Each field's comment says
+// what guards it: mu is Device.mu; "mover" is whoever moves the command on at
+// the time, while it is neither ready nor sent and nobody else can look.
 type Ucmd struct {
-	dev   *Device
-	h     uint32
+	dev *Device // set for good when the ucmd is allocated
+	// h is the handle; it does not change while the ucmd is in the hash.
+	h uint32
+
+	// Guarded by mu.
+
 	ref   int32
 	state State
 	// owners is what ref consists of.
 	owners [ownerCount]int8
-
 	// sentToUser: fetched and not answered. seenByUser: fetched once.
 	sentToUser, seenByUser bool
 	// jammed: was unjammed once; thisStateUnjammed: in the present state.
@@ -26,46 +30,50 @@ type Ucmd struct {
 	// backgroundExec: answered BACKGROUND, COMPLETED is due. onFreePending:
 	// on-free came meanwhile and waits for it.
 	backgroundExec, onFreePending bool
-	aborted                       bool
-
-	// The following belong to whoever moves the command; they change only
-	// while nobody else can look (not sent, not ready).
-
+	// aborted: its command was aborted and the handler's part given up.
+	aborted bool
 	// cmd is the SCSI command, until on-free.
 	cmd *target.Cmd
-	// obj is the pool's object, bufUcmd the ucmd whose memory it holds.
-	obj     *sgv.Object
-	bufUcmd *Ucmd
-	// ubuff is the buffer's address in the handler, 0 while there is none.
-	ubuff uint64
-	// data is the memory that this ucmd brought; inObj: an object has it.
-	data  []byte
-	inObj bool
-	// allocLen is what the handler is asked to allocate.
-	allocLen int32
-	// buffCached: the handler is told when the buffer is not needed any more.
-	buffCached bool
-	// bufDirty: a write has used this ucmd's buffer.
-	bufDirty bool
-	// clust: the object is from the clustered pool.
-	clust bool
-
 	// What ON_FREE_CMD tells, kept because cmd is gone then.
 	respLen  int32
 	status   uint8
 	delivery int8
+	// bufDirty: a write has used the buffer that this ucmd brought.
+	bufDirty bool
 
-	// Management.
+	// Management, guarded by mu. attach is where the one who waits for the
+	// answer to an ATTACH_SESS gets it, nil once it is taken.
 	tm       *target.MgmtCmd
 	sess     *target.Session
-	attach   *attachWaiter
+	attach   chan<- int32
 	answered func()
 	sessH    uint64
 	remap    *remapRequest
 
-	hashNext, hashPrev   *Ucmd
-	readyNext, readyPrev *Ucmd
-	onReady              bool
+	hashNext, hashPrev   *Ucmd // guarded by mu
+	readyNext, readyPrev *Ucmd // guarded by mu
+	onReady              bool  // guarded by mu
+
+	// The mover's.
+
+	// onFreeType is the device's when the command came (rule R18).
+	onFreeType OnFreeType
+	// buffCached: the handler is told when the buffer is not needed any more.
+	buffCached bool
+	// clust: the object is from the clustered pool.
+	clust bool
+	// inObj: an object has data.
+	inObj bool
+	// allocLen is what the handler is asked to allocate.
+	allocLen int32
+	// obj is the pool's object, bufUcmd the ucmd whose memory it holds; that
+	// one may be another device's if the pool is shared.
+	obj     *sgv.Object
+	bufUcmd *Ucmd
+	// ubuff is the buffer's address in the handler, 0 while there is none.
+	ubuff uint64
+	// data is the memory that this ucmd brought, until it is unmapped.
+	data []byte
 }
 
 // insert gives u a handle and puts it into the hash. Caller holds mu. The

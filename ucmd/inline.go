@@ -1,9 +1,6 @@
 package ucmd
 
-import (
-	"context"
-	"sync"
-)
+import "sync"
 
 // InlineFunc is a handler in this process that runs on the goroutine which
 // made a subcommand ready: the fast path. It fills reply and returns true, or
@@ -15,14 +12,19 @@ import (
 type InlineFunc func(sub *Subcommand, reply *Reply) bool
 
 // SetInline makes f the device's inline handler; nil: everything goes through
-// ReplyAndGet. Subcommands that are queued already are run now.
+// ReplyAndGet. Subcommands that are queued already are run now, or wake
+// getters. A goroutine that is inside the former handler finishes there what
+// it has fetched.
 func (d *Device) SetInline(f InlineFunc) {
-	if f == nil {
-		d.inline.Store(nil)
+	if f != nil {
+		d.inline.Store(&f)
+		d.kick()
 		return
 	}
-	d.inline.Store(&f)
-	d.kick()
+	d.inline.Store(nil)
+	d.mu.Lock()
+	d.wakeAll() // nobody was woken for what was queued till now
+	d.mu.Unlock()
 }
 
 // inlineCall is what one pump needs; pooled, as it would escape.
@@ -33,35 +35,51 @@ type inlineCall struct {
 
 var inlineCalls = sync.Pool{New: func() any { return new(inlineCall) }}
 
-// pumpMax bounds how many subcommands one pump runs, so that a connection's
-// goroutine is not kept by the others' work: they pump their own.
+// pumpMax is how many subcommands one pump runs before it looks for a getter
+// that has the time, so that a connection's goroutine is not kept by the
+// others' work.
 const pumpMax = 64
 
-// kick sees to it that what is ready is fetched. Callers have no lock. With
-// an inline handler this goroutine does the work; otherwise a getter was woken
-// when the ucmd was queued.
+// kick sees to it that what is ready is fetched. Callers have no lock.
 func (d *Device) kick() {
+	d.mu.Lock()
+	d.kickUnlock()
+}
+
+// kickUnlock is kick for a caller that holds mu, which is released. With an
+// inline handler this goroutine does the work; without one a getter was woken
+// when the ucmd was queued; after a release nobody is left to, and what is
+// ready is given up.
+func (d *Device) kickUnlock() {
 	f := d.inline.Load()
-	if f == nil {
+	if f != nil && d.readyFirst != nil {
+		d.pump(*f)
 		return
 	}
+	d.mu.Unlock()
+	if d.over.Load() {
+		d.unjamAllReady()
+	}
+}
+
+// pump fetches and runs what is ready. Caller holds mu, which is released.
+func (d *Device) pump(f InlineFunc) {
 	x := inlineCalls.Get().(*inlineCall)
-	for n := 0; ; n++ {
-		if n == pumpMax {
-			d.mu.Lock()
-			d.wakeOne() // somebody who has the time
-			d.mu.Unlock()
-			break
-		}
-		if d.fetch(context.Background(), &x.sub, false) != nil {
-			break
-		}
+	for n := 1; d.take(&x.sub); n++ {
+		d.mu.Unlock()
 		x.reply = Reply{Handle: x.sub.Handle, Code: x.sub.Code}
-		if (*f)(&x.sub, &x.reply) {
-			// A reply can only fail here for a ucmd that was unjammed
-			// meanwhile; its command has been answered then.
-			_ = d.Reply(&x.reply)
+		answered := f(&x.sub, &x.reply)
+		d.mu.Lock()
+		if answered {
+			// This can only fail for a ucmd that was unjammed meanwhile, or
+			// for a reply that makes no sense; either way its command has
+			// been answered.
+			_ = d.reply(&x.reply)
+		}
+		if n%pumpMax == 0 && d.wakeOne() {
+			break
 		}
 	}
+	d.mu.Unlock()
 	inlineCalls.Put(x)
 }

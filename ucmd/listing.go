@@ -16,8 +16,8 @@ type Command struct {
 	Owners  string // who holds the references, "creation+sgv"
 	Sent    bool
 	Seen    bool
-	Aborted bool
-	Jammed  bool
+	Aborted bool // its command was aborted, and then given up
+	Jammed  bool // was given up in some state
 	HasCmd  bool // a SCSI command is attached
 }
 
@@ -45,7 +45,7 @@ func (u *Ucmd) command() Command {
 	return Command{
 		Handle: u.h, State: u.state, Ref: u.ref, Owners: strings.Join(owners, "+"),
 		Sent: u.sentToUser, Seen: u.seenByUser,
-		Aborted: u.aborted || u.cmd != nil && u.cmd.Aborted(), Jammed: u.jammed, HasCmd: u.cmd != nil,
+		Aborted: u.aborted, Jammed: u.jammed, HasCmd: u.cmd != nil,
 	}
 }
 
@@ -56,8 +56,8 @@ func (c Command) String() string {
 }
 
 // WriteCommands writes the listing in the module's own format (rule R73). The
-// module names ucmds and commands by kernel address; here it is the handle
-// for both, and 0 where no command is attached.
+// module names ucmds and commands by kernel address; here a ucmd's is its
+// handle, and a command's the handle plus one, 0 where none is attached.
 func (d *Device) WriteCommands(w io.Writer) error {
 	for _, c := range d.Commands() {
 		cmd := uint64(0)

@@ -15,42 +15,50 @@ func (d *Device) OnFree(c *target.Cmd) {
 	}
 	c.Priv = nil
 	c.DevTag.Store(0)
+	var wrote *Ucmd
+	if c.Dir.Writes() {
+		wrote = u.bufUcmd
+	}
+	if wrote != nil && wrote.dev != d { // the pool is shared
+		wrote.dev.mu.Lock()
+		wrote.dev.markDirty(wrote)
+		wrote.dev.mu.Unlock()
+		wrote = nil
+	}
 	d.mu.Lock()
 	u.cmd = nil
 	u.respLen, u.status, u.delivery = c.RespLen, uint8(c.Status), int8(c.Delivery)
-	if c.Dir == dirWrite || c.Dir == scsi.DirBidi {
-		if u.bufUcmd != nil && !u.bufUcmd.bufDirty {
-			u.bufUcmd.bufDirty = true
-			d.note(u.bufUcmd, EvDirty)
-		}
+	if wrote != nil {
+		d.markDirty(wrote)
 	}
-	skip := d.onFree() == OnFreeIgnore || !u.seenByUser
-	if u.backgroundExec {
-		// The handler is still busy with the buffer, which must not serve
-		// another command (I3): the rest waits for its COMPLETED.
-		u.onFreePending = true
-		if skip {
-			d.setState(u, StateOnFreeSkipped)
-			d.put(u, OwnerCreation)
-		}
+	skip := u.onFreeType == OnFreeIgnore || !u.seenByUser
+	if d.deferOnFree(u, skip) {
 		d.mu.Unlock()
 		return
 	}
-	if skip {
-		// The state first: the pool release may queue ON_CACHED_MEM_FREE for
-		// this very ucmd, whose state must win.
-		d.setState(u, StateOnFreeSkipped)
-		d.mu.Unlock()
-		d.finishOnFree(u, true)
+	if !skip {
+		d.setState(u, StateOnFreeing)
+		d.addReady(u)
+		d.kickUnlock()
 		return
 	}
-	d.setState(u, StateOnFreeing)
-	d.addReady(u)
+	// The state first: the pool may queue ON_CACHED_MEM_FREE for this very
+	// ucmd, whose state must win.
+	d.setState(u, StateOnFreeSkipped)
+	d.finishOnFree(u, true)
 	d.mu.Unlock()
-	d.kick()
 }
 
-// fillOnFree writes the ON_FREE_CMD subcommand.
+// markDirty notes that a write has used the buffer that owner brought. Caller
+// holds mu.
+func (d *Device) markDirty(owner *Ucmd) {
+	if !owner.bufDirty {
+		owner.bufDirty = true
+		d.note(owner, EvDirty)
+	}
+}
+
+// fillOnFree writes the ON_FREE_CMD subcommand (rule R61, fact 45).
 func (d *Device) fillOnFree(u *Ucmd, s *Subcommand) {
 	s.PBuf = u.ubuff
 	s.RespDataLen = u.respLen
@@ -58,30 +66,39 @@ func (d *Device) fillOnFree(u *Ucmd, s *Subcommand) {
 	s.Aborted = u.aborted
 	s.Status = scsi.Status(u.status)
 	s.Delivery = u.delivery
+	if u.aborted {
+		s.Status = scsi.Good // nobody was answered
+	}
 }
 
 // finishOnFree gives the buffer's object back to its pool and then drops the
-// creation reference, if it is still there.
+// creation reference, if it is still there. Caller holds mu, which is released
+// and taken again if there is a buffer; u may be gone then.
 func (d *Device) finishOnFree(u *Ucmd, creation bool) {
-	// Once the object is in the pool others may destroy it, and unmap.
-	stray := u.data != nil && !u.inObj
 	if obj := u.obj; obj != nil {
-		u.obj = nil
+		d.note(u, EvSGVPut)
+		// Once the object is in the pool others may destroy it, and unmap:
+		// look before.
+		stray := u.data != nil && !u.inObj
+		var lender *Device
+		if u.bufUcmd != nil && u.bufUcmd.dev != d {
+			lender = u.bufUcmd.dev
+		}
+		u.obj, u.bufUcmd = nil, nil
+		d.mu.Unlock()
 		// A buffer of a device that is being released must not be kept by a
 		// pool that this device shares with it.
-		keep := u.bufUcmd == nil || u.bufUcmd.dev == d || !u.bufUcmd.dev.isReleased()
-		if d.obs != nil {
-			d.mu.Lock()
-			d.note(u, EvSGVPut)
-			d.mu.Unlock()
+		d.poolOf(u).Put(obj, lender == nil || !lender.isReleased())
+		if lender != nil {
+			lender.bufferReturned()
 		}
-		d.poolOf(u).Put(obj, keep)
-	}
-	if stray {
-		d.strayBuffer(u)
+		if stray {
+			d.strayBuffer(u)
+		}
+		d.mu.Lock()
 	}
 	if creation {
-		d.putUnlocked(u, OwnerCreation)
+		d.put(u, OwnerCreation)
 	}
 }
 
@@ -97,17 +114,25 @@ func (d *Device) strayBuffer(u *Ucmd) {
 	d.mu.Lock()
 	d.get(u, OwnerSGV)
 	d.queueCachedFree(u)
-	d.mu.Unlock()
-	d.kick()
+	d.kickUnlock()
 }
 
-// replyCachedFree: the handler has its buffer back.
-func (d *Device) replyCachedFree(u *Ucmd) {
-	d.putUnlocked(u, OwnerSGV)
-}
+// replyCachedFree: the handler has its buffer back. Caller holds mu.
+func (d *Device) replyCachedFree(u *Ucmd) { d.put(u, OwnerSGV) }
 
 func (d *Device) isReleased() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.released
+}
+
+// bufferReturned: a device that shares a pool with this one has put a buffer
+// of this one's back. A release may be waiting for it.
+func (d *Device) bufferReturned() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.released {
+		d.gen++
+		d.signalCleanup()
+	}
 }

@@ -1,22 +1,9 @@
 package ucmd
 
 import (
-	"errors"
-
 	"scstuser/scsi"
 	"scstuser/target"
 )
-
-const (
-	dirRead  = scsi.DirRead
-	dirWrite = scsi.DirWrite
-)
-
-// flagBlocks in OpFlags: lengths are counted in blocks (fact 42).
-const flagBlocks = 0x4
-
-// flagInfoValid in OpFlags: parse knows the command (rules R43, R45).
-const flagInfoValid = 0x20
 
 // Parse creates the ucmd of a command and parses it, inside or by the
 // handler (rule R43). It implements target.DevHandler.
@@ -30,31 +17,36 @@ func (d *Device) Parse(c *target.Cmd) target.Verdict {
 	}
 	u := d.newUcmd(StateNew)
 	u.cmd = c
+	u.onFreeType = d.onFree()
 	c.Priv = u
 	c.DevTag.Store(uint64(u.h) + 1)
 	d.mu.Unlock()
 
 	err := d.parseStandard(c)
+	unknown := err == scsi.ErrUnknownOpcode || err == scsi.ErrUnknownServiceAction
 	switch pt := d.parseType(); {
-	case pt == ParseCall, pt == ParseException && errors.Is(err, scsi.ErrUnknownOpcode):
-		if errors.Is(err, scsi.ErrUnknownOpcode) {
-			d.parseExpected(c)
+	case pt == ParseCall, pt == ParseException && unknown:
+		if err != nil {
+			parseExpected(c)
 		}
 		d.mu.Lock()
 		d.setState(u, StateParsing)
 		d.addReady(u)
-		d.mu.Unlock()
-		d.kick()
+		d.kickUnlock()
 		return target.Stop
 	case err != nil:
-		c.SetSense(parseSense(err))
+		c.SetSense(scsi.SenseOf(err))
 		c.Complete()
 	}
 	return target.Continue
 }
 
-// parseStandard fills in what the SBC tables know.
+// parseStandard fills in what the SBC tables know: nothing about devices
+// without blocks, which are always parsed by their handlers (rule R12).
 func (d *Device) parseStandard(c *target.Cmd) error {
+	if !d.desc.hasBlocks() {
+		return scsi.ErrUnknownOpcode
+	}
 	t, err := scsi.ParseSBC(c.CDB(), d.desc.BlockSize)
 	if err != nil {
 		return err
@@ -68,31 +60,28 @@ func (d *Device) parseStandard(c *target.Cmd) error {
 	return nil
 }
 
+// unknownTimeout is the time, in seconds, for commands that the tables don't
+// know.
+const unknownTimeout = 60
+
 // parseExpected is all there is to say about an unknown command: what the
 // initiator expects.
-func (d *Device) parseExpected(c *target.Cmd) {
-	c.Dir, c.BufLen, c.DataLen, c.Timeout = scsi.DirNone, 0, 0, 60
+func parseExpected(c *target.Cmd) {
+	c.Dir, c.BufLen, c.DataLen, c.Timeout = scsi.DirNone, 0, 0, unknownTimeout
 	if c.ExpectedSet {
 		c.Dir, c.BufLen, c.DataLen = c.ExpectedDir, c.ExpectedLen, int64(c.ExpectedLen)
 	}
 }
 
-func parseSense(err error) scsi.Sense {
-	if errors.Is(err, scsi.ErrUnknownOpcode) {
-		return scsi.SenseInvalidOpcode
-	}
-	return scsi.SenseInvalidFieldInCDB
-}
-
 // fillParse writes the PARSE subcommand. READ and WRITE lengths are in
-// blocks here, as on the module (fact 42).
+// blocks here, as on the module; the reply's are in bytes (fact 42).
 func (d *Device) fillParse(u *Ucmd, s *Subcommand) {
 	c := u.cmd
 	d.fillCommon(u, s)
 	s.LBA, s.DataLen, s.BufLen, s.OutBufLen = c.LBA, c.DataLen, c.BufLen, c.OutBufLen
-	if c.OpFlags&flagBlocks != 0 {
+	if c.OpFlags&scsi.OpBlocksLength != 0 {
 		s.DataLen /= int64(d.desc.BlockSize)
-		s.BufLen /= int32(d.desc.BlockSize)
+		s.BufLen = int32(int64(s.BufLen) / int64(d.desc.BlockSize))
 	}
 	s.Timeout, s.OpFlags = c.Timeout, c.OpFlags
 	s.ExpectedSet, s.ExpectedDir, s.ExpectedLen = c.ExpectedSet, c.ExpectedDir, c.ExpectedLen
@@ -108,31 +97,28 @@ func (d *Device) fillCommon(u *Ucmd, s *Subcommand) {
 	s.QueueType, s.Dir = c.QueueType, c.Dir
 }
 
-// replyParse takes the handler's parse (rules R45 to R47).
+// replyParse takes the handler's parse (rules R45 to R47, fact 43).
 func (d *Device) replyParse(u *Ucmd, r *Reply) error {
 	c := u.cmd
 	if r.Status != scsi.Good {
-		return d.parseFailed(c, r)
+		return parseFailed(c, r)
 	}
-	dir := r.Dir
-	if r.BufLen == 0 && r.OutBufLen == 0 {
-		dir = scsi.DirNone // rule R47
-	}
-	bad := r.QueueType > scsi.QueueACA || r.LBA < 0 || r.DataLen < 0 || r.BufLen < 0 || r.OutBufLen < 0 ||
-		int(r.CDBLen) > len(c.CDB()) || r.OpFlags&flagInfoValid == 0 ||
+	if r.QueueType > scsi.QueueACA || r.LBA < 0 || r.DataLen < 0 || r.BufLen < 0 || r.OutBufLen < 0 ||
+		int(r.CDBLen) > len(c.CDB()) || r.OpFlags&scsi.OpInfoValid == 0 ||
 		r.Dir < scsi.DirWrite || r.Dir > scsi.DirNone ||
-		// Fact 43: a zero length with a direction is refused; R47 turns it
-		// into NONE. The observation wins.
-		r.Dir != scsi.DirNone && r.BufLen == 0
-	if bad {
+		// R47 would make this NONE, but it was seen to be refused.
+		r.Dir != scsi.DirNone && r.BufLen == 0 {
 		c.SetSense(scsi.SenseHardwareInternalFailure)
 		c.AbnormalDone()
 		return errEINVAL
 	}
 	c.SetQueueType(r.QueueType)
-	c.Dir, c.LBA, c.DataLen, c.BufLen, c.OutBufLen = dir, uint64(r.LBA), r.DataLen, r.BufLen, r.OutBufLen
-	if dir != scsi.DirBidi {
-		c.OutBufLen = 0
+	c.Dir, c.LBA, c.DataLen, c.BufLen, c.OutBufLen = r.Dir, uint64(r.LBA), r.DataLen, r.BufLen, 0
+	switch r.Dir {
+	case scsi.DirBidi:
+		c.OutBufLen = r.OutBufLen
+	case scsi.DirNone:
+		c.BufLen = 0
 	}
 	c.OpFlags = r.OpFlags
 	c.SetCDBLen(int(r.CDBLen))
@@ -140,15 +126,19 @@ func (d *Device) replyParse(u *Ucmd, r *Reply) error {
 	return nil
 }
 
-// parseFailed ends a command with the status that the handler's parse gave.
-func (d *Device) parseFailed(c *target.Cmd, r *Reply) error {
+// parseFailed ends a command with the status that the handler's parse gave
+// (rule R46, fact 43).
+func parseFailed(c *target.Cmd, r *Reply) error {
 	if r.BadSense {
-		c.SetSense(scsi.SenseAbortedInternalFailure) // fact 43
+		c.SetSense(scsi.SenseAbortedInternalFailure)
 		c.AbnormalDone()
 		return errEFAULT
 	}
 	c.SetStatus(r.Status)
 	c.SetSenseBytes(r.Sense)
+	if r.Status == scsi.CheckCondition && len(r.Sense) == 0 {
+		c.SetSense(scsi.SenseHardwareInternalFailure)
+	}
 	c.AbnormalDone()
 	return nil
 }

@@ -4,9 +4,11 @@ import "syscall"
 
 // Prealloc gives the device a buffer before any command needs one (rule R38,
 // fact 34). It becomes an idle buffer of the plain or the clustered pool; the
-// returned handle comes back with its ON_CACHED_MEM_FREE. EINVAL: not page
-// aligned; EFAULT: not the handler's memory; ENOMEM: the length does not fill
-// a size class, or the pool's limit is reached. Each call uses up a handle.
+// returned handle comes back with its ON_CACHED_MEM_FREE, at once if the
+// buffer is larger than what the pool keeps. EINVAL: not page aligned; EFAULT:
+// not the handler's memory; ENOMEM: the length does not fill a size class, or
+// the pool's limit is reached; ENODEV: the device is being released. Each call
+// uses up a handle.
 func (d *Device) Prealloc(addr uint64, n int, clust bool) (h uint32, err error) {
 	d.mu.Lock()
 	if d.released {
@@ -18,34 +20,41 @@ func (d *Device) Prealloc(addr uint64, n int, clust bool) (h uint32, err error) 
 	u.clust = clust && d.clust != nil
 	h = u.h
 	d.mu.Unlock()
-	defer func() {
-		d.putUnlocked(u, OwnerCreation)
-		d.kick()
-	}()
+
+	err = d.preallocBuffer(u, addr, n)
+
+	d.mu.Lock()
+	d.put(u, OwnerCreation)
+	d.mu.Unlock()
+	return h, err
+}
+
+func (d *Device) preallocBuffer(u *Ucmd, addr uint64, n int) error {
 	switch {
 	case addr%PageSize != 0:
-		return h, errEINVAL
-	case n <= 0:
-		return h, errENOMEM
+		return errEINVAL
+	case n <= 0 || n > d.maxAlloc:
+		return errENOMEM
 	}
-	pages := pageAlign(n)
-	if err := d.mapBuf(u, addr, pages); err != nil {
-		return h, err
+	n = pageAlign(n)
+	if err := d.mapBuf(u, addr, n); err != nil {
+		return err
 	}
 	pool := d.poolOf(u)
-	if pool.AllocLen(pages) != pages {
+	if pool.AllocLen(n) != n {
 		d.unmap(u) // the module leaves the pages behind here
-		return h, errENOMEM
+		return errENOMEM
 	}
-	obj := pool.GetEmpty(pages)
-	u.obj = obj
-	if !d.fillObject(u) {
-		u.obj = nil
-		pool.Put(obj, false)
+	u.obj = pool.GetEmpty(n)
+	filled := d.fillObject(u)
+	if !filled {
 		d.unmap(u)
-		return h, errENOMEM
 	}
-	u.obj = nil
-	pool.Put(obj, true)
-	return h, nil
+	obj := u.obj
+	u.obj, u.bufUcmd = nil, nil
+	pool.Put(obj, filled)
+	if !filled {
+		return errENOMEM
+	}
+	return nil
 }

@@ -3,8 +3,8 @@ package ucmd
 import "scstuser/scsi"
 
 // addReady queues u for the handler, at the place that its state and task
-// attribute give it (rule R32). Caller holds mu and calls kick when it has
-// released it.
+// attribute give it (rule R32). Caller holds mu, and calls kickUnlock, or kick
+// when it has released it.
 func (d *Device) addReady(u *Ucmd) {
 	u.thisStateUnjammed = false
 	where := AtTail
@@ -48,9 +48,10 @@ func (d *Device) linkReady(u *Ucmd, where Where) {
 	if d.obs != nil {
 		d.obs.Event(Event{Kind: EvReady, Handle: u.h, State: u.state, Where: where})
 	}
-	if d.cleaning {
+	switch {
+	case d.released:
 		d.signalCleanup()
-	} else if d.inline.Load() == nil {
+	case d.inline.Load() == nil:
 		d.wakeOne()
 	}
 }
@@ -68,7 +69,8 @@ func (d *Device) unlinkReady(u *Ucmd) {
 		u.readyNext.readyPrev = u.readyPrev
 	}
 	if d.lastMgmt == u {
-		d.lastMgmt = u.readyPrev // management is a prefix of the list
+		// What is before it is management too, or was given back (AtFront).
+		d.lastMgmt = u.readyPrev
 	}
 	u.readyPrev, u.readyNext = nil, nil
 	u.onReady = false
@@ -77,17 +79,17 @@ func (d *Device) unlinkReady(u *Ucmd) {
 // next takes the next ucmd that the handler shall see off the ready list; nil
 // if there is none. Commands that were aborted before they were fetched, and
 // those that the target answers itself, are ended here (rule R33). Caller
-// holds mu, which is released and taken again meanwhile.
+// holds mu, which may be released and taken again meanwhile.
 func (d *Device) next() *Ucmd {
 	for {
 		u := d.readyFirst
 		if u == nil {
-			if !d.runActive() {
-				return nil
-			}
-			continue
+			return nil
 		}
 		d.unlinkReady(u)
+		// One that was given back is still marked as sent. From here on no
+		// reply must be taken for it: we may end it.
+		u.sentToUser = false
 		switch u.state {
 		case StateParsing, StateBufAllocing:
 			if u.cmd.Aborted() {
@@ -108,22 +110,4 @@ func (d *Device) next() *Ucmd {
 		}
 		return u
 	}
-}
-
-// runActive lets the commands go on that were unjammed before exec. Caller
-// holds mu, which is released and taken again meanwhile. false: there were
-// none.
-func (d *Device) runActive() bool {
-	if len(d.active) == 0 {
-		return false
-	}
-	for len(d.active) > 0 {
-		c := d.active[0]
-		d.active = d.active[1:]
-		d.mu.Unlock()
-		c.AbnormalDone()
-		d.mu.Lock()
-	}
-	d.active = nil
-	return true
 }

@@ -51,15 +51,8 @@ func (d *Device) put(u *Ucmd, o Owner) {
 	if u.ref == 0 {
 		d.free(u)
 	}
-	if d.cleaning {
+	if d.released {
 		d.gen++
 		d.signalCleanup()
 	}
-}
-
-// putUnlocked is put for a caller without mu.
-func (d *Device) putUnlocked(u *Ucmd, o Owner) {
-	d.mu.Lock()
-	d.put(u, o)
-	d.mu.Unlock()
 }

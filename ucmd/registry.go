@@ -2,6 +2,7 @@ package ucmd
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"sync"
 	"syscall"
@@ -12,7 +13,8 @@ import (
 )
 
 // Registry holds the devices of a process and their buffer pools, by name. It
-// is what the scst_user module as a whole is to its devices.
+// is what the scst_user module as a whole is to its devices. Its methods may
+// be called from any goroutine.
 type Registry struct {
 	limits Limits
 
@@ -27,6 +29,7 @@ type sharedPool struct {
 	*sgv.Pool
 	users  int
 	shared bool
+	mem    Memory // whose the buffers are
 }
 
 // NewRegistry makes an empty registry; devices get the limits.
@@ -42,11 +45,9 @@ func (r *Registry) Register(desc Desc, mem Memory, obs Observer) (*Device, error
 	if err := desc.check(); err != nil {
 		return nil, fmt.Errorf("register device %q: %w", desc.Name, err)
 	}
-	if desc.Type != TypeDisk && desc.Type != TypeROM && desc.Type != TypeMO {
-		desc.Opt.Parse = uint8(ParseCall) // rule R12
-	}
+	desc.Opt = desc.parsable(desc.Opt)
 	d := &Device{
-		reg: r, desc: desc, limits: r.limits, mem: mem, obs: obs,
+		reg: r, desc: desc, limits: r.limits, maxAlloc: r.limits.maxAlloc(), mem: mem, obs: obs,
 		opt: desc.Opt, nonBlocking: desc.NonBlocking,
 		done: make(chan struct{}), wake: make(chan struct{}, 1),
 	}
@@ -57,18 +58,15 @@ func (r *Registry) Register(desc Desc, mem Memory, obs Observer) (*Device, error
 	if r.devices[desc.Name] != nil {
 		return nil, fmt.Errorf("register device %q: a device of that name exists: %w", desc.Name, syscall.EEXIST)
 	}
-	p, err := r.usePool(desc, desc.SGVName)
-	if err != nil {
+	var err error
+	if d.pool, err = r.usePool(desc, desc.SGVName, mem); err != nil {
 		return nil, fmt.Errorf("register device %q: %w", desc.Name, err)
 	}
-	d.pool = p.Pool
 	if !desc.SGVNoClustered {
-		c, err := r.usePool(desc, desc.SGVName+"-clust")
-		if err != nil {
+		if d.clust, err = r.usePool(desc, desc.SGVName+"-clust", mem); err != nil {
 			r.dropPool(d.pool)
 			return nil, fmt.Errorf("register device %q: %w", desc.Name, err)
 		}
-		d.clust = c.Pool
 	}
 	d.tdev = target.NewDevice(desc.Name, d, target.Options{
 		BlockSize: desc.BlockSize,
@@ -90,14 +88,14 @@ func (desc *Desc) check() error {
 	case desc.Name == "":
 		return fmt.Errorf("the name is empty: %w", syscall.ENOMEM) // fact 6
 	case strings.ContainsAny(desc.Name, "/\x00"):
-		return fmt.Errorf("the name contains a slash: %w", syscall.EINVAL)
+		return fmt.Errorf("the name contains a slash or a NUL byte: %w", syscall.EINVAL)
 	case desc.SGVSinglePages < 0:
 		return fmt.Errorf("sgv_single_alloc_pages is negative: %w", syscall.ENOMEM)
 	}
 	if desc.SGVName == "" {
 		desc.SGVName = desc.Name
 	}
-	if desc.Type == TypeDisk || desc.Type == TypeROM || desc.Type == TypeMO {
+	if desc.hasBlocks() {
 		if b := desc.BlockSize; b < 512 || b&(b-1) != 0 {
 			return fmt.Errorf("block size %d is not a power of two of at least 512: %w", b, syscall.EINVAL)
 		}
@@ -105,47 +103,75 @@ func (desc *Desc) check() error {
 	return desc.Opt.Validate()
 }
 
-// usePool finds or makes a pool. Caller holds mu.
-func (r *Registry) usePool(desc Desc, name string) (*sharedPool, error) {
+// hasBlocks says whether it is a device with blocks: the only ones that have
+// a block size, and that the standard parser knows (rules R8, R12).
+func (desc *Desc) hasBlocks() bool {
+	return desc.Type == TypeDisk || desc.Type == TypeROM || desc.Type == TypeMO
+}
+
+// parsable returns o with what a device without blocks has to have: its
+// handler parses (rule R12).
+func (desc *Desc) parsable(o Opt) Opt {
+	if !desc.hasBlocks() {
+		o.Parse = uint8(ParseCall)
+	}
+	return o
+}
+
+// usePool finds or makes a pool. The buffers in a pool are addresses in a
+// handler's memory, so only devices of one handler can share it. Caller holds
+// mu.
+func (r *Registry) usePool(desc Desc, name string, mem Memory) (*sgv.Pool, error) {
 	if p := r.pools[name]; p != nil {
-		if !p.shared || !desc.SGVShared {
+		switch {
+		case !p.shared || !desc.SGVShared:
 			return nil, fmt.Errorf("a buffer pool %q exists and is not shared: %w", name, syscall.EEXIST)
+		case !sameMemory(p.mem, mem):
+			return nil, fmt.Errorf("a buffer pool %q exists and belongs to another handler: %w", name, syscall.EEXIST)
 		}
 		p.users++
-		return p, nil
+		return p.Pool, nil
 	}
-	p := &sharedPool{users: 1, shared: desc.SGVShared, Pool: sgv.New(sgv.Options{
+	p := &sharedPool{users: 1, shared: desc.SGVShared, mem: mem, Pool: sgv.New(sgv.Options{
 		Name: name, SinglePages: int(desc.SGVSinglePages),
 		PurgeInterval: time.Duration(desc.SGVPurgeInterval) * time.Second,
 		MaxPages:      r.limits.MaxPages, MaxIdlePages: r.limits.MaxIdlePages,
 	})}
 	r.pools[name] = p
-	return p, nil
+	return p.Pool, nil
 }
 
-// dropPool gives a pool up; the last user closes it. Caller holds mu; the
-// pool is flushed already, so closing calls nobody.
-func (r *Registry) dropPool(p *sgv.Pool) {
+// sameMemory says whether two devices have one handler. What can't be
+// compared is not the same.
+func sameMemory(a, b Memory) bool {
+	return a != nil && b != nil && reflect.ValueOf(a).Comparable() && reflect.ValueOf(b).Comparable() && a == b
+}
+
+// dropPool gives a pool up and returns it if nobody uses it any more: the
+// caller closes it, without mu. Caller holds mu.
+func (r *Registry) dropPool(p *sgv.Pool) (unused *sgv.Pool) {
 	if p == nil {
-		return
+		return nil
 	}
-	if s := r.pools[p.Name()]; s != nil && s.Pool == p {
-		if s.users--; s.users == 0 {
-			p.Close()
-			delete(r.pools, p.Name())
-		}
+	s := r.pools[p.Name()]
+	if s.users--; s.users > 0 {
+		return nil
 	}
+	delete(r.pools, p.Name())
+	return p
 }
 
 // remove forgets a released device: its name is free from now on (rule R72).
 func (r *Registry) remove(d *Device) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.devices[d.desc.Name] == d {
-		delete(r.devices, d.desc.Name)
+	delete(r.devices, d.desc.Name)
+	unused := []*sgv.Pool{r.dropPool(d.pool), r.dropPool(d.clust)}
+	r.mu.Unlock()
+	for _, p := range unused {
+		if p != nil {
+			p.Close()
+		}
 	}
-	r.dropPool(d.pool)
-	r.dropPool(d.clust)
 }
 
 // Devices returns the devices that exist, in no particular order.

@@ -7,21 +7,30 @@ import (
 	"time"
 )
 
-// StuckError says which ucmds a release had to leave behind (I5).
+// StuckError says what a release had to leave behind (I5).
 type StuckError struct {
-	Device   string
+	Device string
+	// Commands are the ucmds that nobody lets go of.
 	Commands []Command
+	// Err is why the device's sessions could not be detached, nil if they were.
+	Err error
 }
 
 // Error lists the ucmds with their owners.
 func (e *StuckError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "device %s: released with %d ucmds that nobody lets go of:", e.Device, len(e.Commands))
-	for _, c := range e.Commands {
-		b.WriteString(" [" + c.String() + "]")
+	fmt.Fprintf(&b, "device %s: released with %d ucmds that nobody lets go of", e.Device, len(e.Commands))
+	for i, c := range e.Commands {
+		b.WriteString([]string{": ", "; "}[min(i, 1)] + c.String())
+	}
+	if e.Err != nil {
+		fmt.Fprintf(&b, " (%v)", e.Err)
 	}
 	return b.String()
 }
+
+// Unwrap returns Err.
+func (e *StuckError) Unwrap() error { return e.Err }
 
 // Release begins to take the device down: what the last close of the
 // scst_user node does (rules R70 to R72, scst_user.md 2.7). The handler's
@@ -33,15 +42,13 @@ func (e *StuckError) Error() string {
 // be used again, and its initiators are answered, from here on.
 func (d *Device) Release() {
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	if d.released {
-		d.mu.Unlock()
 		return
 	}
-	d.released, d.cleaning = true, true
-	d.nonBlocking = true
+	d.released, d.nonBlocking = true, true
 	d.inline.Store(nil)
 	d.wakeAll()
-	d.mu.Unlock()
 	go d.release()
 }
 
@@ -72,9 +79,8 @@ func (d *Device) release() {
 		close(worker)
 	}()
 	ctx, cancel := context.WithTimeout(context.Background(), d.limits.ReleaseTimeout)
-	// After the timeout a front end sits on a response or a command; the
-	// report below names the ucmds.
-	_ = d.tdev.Unregister(ctx)
+	// An error means that a front end sits on a response or a command.
+	err := d.tdev.Unregister(ctx)
 	cancel()
 	if !d.faults.noReleaseFlush {
 		d.flushPools()
@@ -84,8 +90,11 @@ func (d *Device) release() {
 	d.signalCleanup()
 	d.mu.Unlock()
 	<-worker
-	if left := d.Commands(); len(left) > 0 {
-		d.stuck = &StuckError{Device: d.desc.Name, Commands: left}
+	// What a front end still has may come to life later.
+	d.over.Store(true)
+	d.unjamAllReady()
+	if left := d.Commands(); len(left) > 0 || err != nil {
+		d.stuck = &StuckError{Device: d.desc.Name, Commands: left, Err: err}
 	}
 	d.reg.remove(d)
 	close(d.done)
@@ -100,46 +109,44 @@ func (d *Device) signalCleanup() {
 }
 
 // cleanup is the cleanup worker of one device. Each round unjams what the
-// handler had and one ucmd that is ready. It waits for events, not for time,
-// and ends when everything is gone; or when nothing new can come and a whole
-// round changed nothing (I5).
+// handler had and then what is ready. It waits for events, not for time, and
+// ends when everything is gone; or when nothing new can come, a whole round
+// changed nothing, and nobody has anything in hand that could (I5).
 func (d *Device) cleanup() {
 	for {
-		before := d.generation()
-		seen := d.unjamDevice()
-		if d.unjamReady() {
-			continue
-		}
-		d.mu.Lock()
-		done, gen := d.cleanupDone, d.gen
-		d.mu.Unlock()
+		before, _ := d.progress()
+		left := d.unjamDevice()
+		d.unjamAllReady()
+		gen, done := d.progress()
 		switch {
 		case gen != before:
 			// Something moved: look again.
 		case !done:
 			<-d.wake
-		case seen == 0:
+		case left == 0, !d.settle(gen):
 			return
-		case !d.settle(gen):
-			return // stuck: release reports what is left
 		}
 	}
 }
 
-// settle gives commands that are on their way through a front end (another
-// goroutine's) the time to arrive. false: nothing changed within the limit,
-// or nothing is on its way.
+// progress returns the count of changes, and whether nothing new can come.
+func (d *Device) progress() (gen uint64, done bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.gen, d.cleanupDone
+}
+
+// settle gives what is in other goroutines' hands the time to arrive. false:
+// nothing changed within ReleaseTimeout, or there is nothing to wait for.
 func (d *Device) settle(gen uint64) bool {
 	t := time.NewTimer(d.limits.ReleaseTimeout)
 	defer t.Stop()
 	for {
-		d.mu.Lock()
-		moved, waitFor := d.gen != gen, d.onTheWay()
-		d.mu.Unlock()
-		switch {
-		case moved:
+		wait := d.onTheWay() // first: what has arrived meanwhile has changed gen
+		if now, _ := d.progress(); now != gen {
 			return true
-		case !waitFor:
+		}
+		if !wait {
 			return false
 		}
 		select {
@@ -150,38 +157,26 @@ func (d *Device) settle(gen uint64) bool {
 	}
 }
 
-// onTheWay says whether a ucmd is in somebody's hands who will move it on: it
-// serves a command, somebody looks at it, or waits for its answer. Caller
-// holds mu.
+// onTheWay says whether somebody has a ucmd in hand and will move it on.
 func (d *Device) onTheWay() bool {
+	for _, s := range d.PoolStats() {
+		if s.Leaving > 0 {
+			return true // a buffer's owner is about to be told
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	for _, u := range d.hash {
 		for ; u != nil; u = u.hashNext {
-			if u.cmd != nil || u.owners[OwnerAttach] > 0 {
+			switch {
+			case u.owners[OwnerCreation] > 0, u.owners[OwnerTransient] > 0, u.owners[OwnerAttach] > 0:
+				// A front end has its command, or somebody is inside a call
+				// of this package.
 				return true
+			case u.owners[OwnerSGV] > 0 && d.desc.SGVShared:
+				return true // another device may be using the buffer
 			}
 		}
 	}
 	return false
-}
-
-func (d *Device) generation() uint64 {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.gen
-}
-
-// unjamReady fetches one ready ucmd and unjams it with BUSY; false: there was
-// none.
-func (d *Device) unjamReady() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	u := d.next()
-	if u == nil {
-		return false
-	}
-	// It is in nobody's hands but ours: its creation or sgv reference keeps
-	// it until unjam drops that one.
-	d.unjam(u, true)
-	d.runActive()
-	return true
 }

@@ -20,27 +20,34 @@ func (e remapError) Error() string { return string(e) }
 
 // queueRemap asks the handler which part of a segment the target still has to
 // copy (EXT_COPY_REMAP). The command is at exec. over gets what is left, empty
-// if the handler did it all; or an error, the command's outcome being set.
+// if the handler did it all; or an error, the command's outcome being set. It
+// is not called for a command that is given up: that one is over then.
 func (d *Device) queueRemap(u *Ucmd, seg RemapSegment, over func([]DataDescr, error)) {
 	d.mu.Lock()
 	u.remap = &remapRequest{segment: seg, over: over}
 	d.setState(u, StateRemapping)
 	d.addReady(u)
-	d.mu.Unlock()
-	d.kick()
+	d.kickUnlock()
 }
 
 // replyRemap takes the answer (rule R65).
 func (d *Device) replyRemap(u *Ucmd, r *Reply) error {
 	c, q := u.cmd, u.remap
+	if r.BadSense {
+		c.SetSense(scsi.SenseAbortedInternalFailure)
+		q.over(nil, errEFAULT)
+		return errEFAULT
+	}
 	if r.Status != scsi.Good || len(r.Sense) > 0 {
 		c.SetStatus(r.Status)
+		if r.Status == scsi.Good { // sense alone is an error too
+			c.SetStatus(scsi.CheckCondition)
+		}
 		c.SetSenseBytes(r.Sense)
 		q.over(nil, errRemapStatus)
 		return nil
 	}
-	err := checkRemap(q.segment.Descr.DataLen, r)
-	if err != nil {
+	if err := checkRemap(q.segment.Descr.DataLen, r); err != nil {
 		c.SetSense(scsi.SenseHardwareInternalFailure)
 		q.over(nil, err)
 		return err

@@ -1,27 +1,31 @@
 package ucmd
 
-import "scstuser/scsi"
-
 // Reply processes one reply of the handler (rules R25, R34). nil: it was
 // taken, or ignored because this state of the command was given up already.
-// The rest of the command's pipeline may run before Reply returns.
+// ESRCH: there is no such handle. EINVAL: it is not with the handler, or the
+// reply is for another subcommand, which gives the command up, or its content
+// makes no sense, which ends the command with an error; EFAULT, EOVERFLOW:
+// likewise. The rest of the command's pipeline may run before Reply returns.
 func (d *Device) Reply(r *Reply) error {
 	d.mu.Lock()
+	err := d.reply(r)
+	d.mu.Unlock()
+	return err
+}
+
+// reply is Reply for a caller that holds mu, which is released and taken again
+// meanwhile.
+func (d *Device) reply(r *Reply) error {
 	u := d.find(r.Handle)
-	if u == nil {
-		d.mu.Unlock()
-		return errESRCH
-	}
-	if u.backgroundExec && !u.sentToUser {
-		return d.replyBackground(u, r)
-	}
 	switch {
+	case u == nil:
+		return errESRCH
+	case u.backgroundExec:
+		return d.replyBackground(u, r)
 	case u.thisStateUnjammed:
-		d.mu.Unlock()
 		return nil
 	case !u.sentToUser:
 		d.note(u, EvRejected)
-		d.mu.Unlock()
 		return errEINVAL
 	}
 	d.get(u, OwnerTransient)
@@ -29,66 +33,55 @@ func (d *Device) Reply(r *Reply) error {
 		d.note(u, EvRejected)
 		d.unjam(u, false)
 		d.put(u, OwnerTransient)
-		d.runActive()
-		d.mu.Unlock()
-		d.kick()
 		return errEINVAL
 	}
 	u.sentToUser = false
 	d.gen++
 	d.note(u, EvReplied)
 	if u.onReady {
-		// It was given back (Requeue) and answered all the same.
-		d.unlinkReady(u)
+		d.unlinkReady(u) // given back (Requeue) and answered all the same
 	}
-	state := u.state
-	d.mu.Unlock()
-
-	err := d.dispatch(u, state, r)
-	d.putUnlocked(u, OwnerTransient)
+	err := d.dispatch(u, r)
+	d.put(u, OwnerTransient)
 	return err
 }
 
-// replyBackground: what may come for a command that was answered BACKGROUND
-// is COMPLETED. A second BACKGROUND is refused (the module crashes on it).
-// Caller holds mu, which is released.
-func (d *Device) replyBackground(u *Ucmd, r *Reply) error {
-	if r.Code != SubExec || r.Type != ReplyCompleted {
-		d.note(u, EvRejected)
-		d.mu.Unlock()
-		return errEINVAL
-	}
-	d.note(u, EvReplied)
-	d.finishBackground(u)
-	return nil
-}
-
-// dispatch runs the reply to the subcommand of a state.
-func (d *Device) dispatch(u *Ucmd, state State, r *Reply) error {
-	switch state {
-	case StateParsing:
-		return d.replyParse(u, r)
-	case StateBufAllocing:
-		return d.replyAlloc(u, r)
-	case StateExecing:
-		return d.replyExec(u, r)
+// dispatch runs the reply to the subcommand of u's state. Caller holds mu,
+// which may be released and taken again meanwhile.
+func (d *Device) dispatch(u *Ucmd, r *Reply) (err error) {
+	switch u.state {
 	case StateOnFreeing:
 		d.finishOnFree(u, true)
+		return nil
 	case StateOnCacheFreeing:
 		d.replyCachedFree(u)
-	case StateRemapping:
-		return d.replyRemap(u, r)
+		return nil
 	case StateTMReceived, StateTMDone:
-		d.replyTM(u, state, r.Result)
+		d.replyTM(u, r.Result)
+		return nil
 	case StateAttachSess, StateDetachSess:
-		d.replySess(u, state, r.Result)
+		d.replySess(u, r.Result)
+		return nil
 	}
-	return nil
+	state := u.state
+	d.mu.Unlock()
+	switch state {
+	case StateParsing:
+		err = d.replyParse(u, r)
+	case StateBufAllocing:
+		err = d.replyAlloc(u, r)
+	case StateExecing:
+		err = d.replyExec(u, r)
+	case StateRemapping:
+		err = d.replyRemap(u, r)
+	}
+	d.mu.Lock()
+	return err
 }
 
-// ExtendedCDB returns a command's CDB beyond its first 16 bytes, for a
-// handler that has the command or runs it in the background (rule R37):
-// ESRCH for an unknown handle, EINVAL in a wrong state.
+// ExtendedCDB returns a command's CDB beyond its first 16 bytes, nil if there
+// is none, for a handler that has the command or runs it in the background
+// (rule R37): ESRCH for an unknown handle, EINVAL in a wrong state.
 func (d *Device) ExtendedCDB(h uint32) ([]byte, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -110,6 +103,3 @@ func (d *Device) ExtendedCDB(h uint32) ([]byte, error) {
 	}
 	return append([]byte(nil), cdb[16:]...), nil
 }
-
-// unjamSense is what a command gets whose handler is gone (rule R70).
-var unjamSense = scsi.SenseLUNotSupported

@@ -8,61 +8,60 @@ import (
 	"scstuser/target"
 )
 
-// attachWaiter waits for the answer to an ATTACH_SESS.
-type attachWaiter struct {
-	result chan int32 // room for the one answer
-}
-
 // Attach asks the handler whether a session may use the device (rules R39,
-// R40, R42). It implements target.DevHandler; the target has suspended the
-// device.
+// R40, R42, fact 47). It implements target.DevHandler; the target has
+// suspended the device.
 func (d *Device) Attach(s *target.Session) error {
-	w := &attachWaiter{result: make(chan int32, 1)}
+	answer := make(chan int32, 1)
 	d.mu.Lock()
 	if d.released {
 		d.mu.Unlock()
 		return target.ErrReleased
 	}
 	u := d.newUcmd(StateAttachSess)
-	u.attach, u.sess = w, s
+	u.attach, u.sess = answer, s
 	d.get(u, OwnerAttach)
 	d.addReady(u)
-	d.mu.Unlock()
-	d.kick()
+	d.kickUnlock()
 
-	result := -int32(errEFAULT)
-	timedOut := false
 	t := time.NewTimer(d.limits.AttachTimeout)
 	defer t.Stop()
+	var result int32
+	timedOut := false
 	select {
-	case result = <-w.result:
+	case result = <-answer:
 	case <-t.C:
 		timedOut = true
 	}
 	d.mu.Lock()
-	u.attach, u.sess = nil, nil // a late answer finds nobody
+	if timedOut && u.attach == nil { // answered at this very moment
+		timedOut, result = false, <-answer
+	}
+	u.attach = nil // a late answer finds nobody
+	if timedOut && u.onReady {
+		// Never fetched: nobody shall hear of a session that won't be.
+		d.unlinkReady(u)
+		d.put(u, OwnerCreation)
+	}
 	d.put(u, OwnerAttach)
 	d.mu.Unlock()
 	switch {
 	case timedOut:
 		return fmt.Errorf("the handler did not answer ATTACH_SESS within %v: %w", d.limits.AttachTimeout, errEFAULT)
 	case result != 0:
-		return fmt.Errorf("the handler refused the session: %w", syscall.Errno(abs(result)))
+		return fmt.Errorf("the handler refused the session: %w", errnoOf(result))
 	}
 	return nil
 }
 
-func abs(x int32) int32 {
-	if x < 0 {
-		return -x
-	}
-	return x
+// errnoOf is the errno of a handler's result, which may have either sign.
+func errnoOf(result int32) syscall.Errno {
+	x := int64(result)
+	return syscall.Errno(max(x, -x))
 }
 
+// fillAttach writes the ATTACH_SESS subcommand. Caller holds mu.
 func (d *Device) fillAttach(u *Ucmd, s *Subcommand) {
-	if u.sess == nil {
-		return // nobody waits any more; the handler refuses or accepts nothing
-	}
 	i := &u.sess.Info
 	s.SessH = u.sess.Handle()
 	s.Sess = &SessInfo{
@@ -83,21 +82,23 @@ func (d *Device) Detach(s *target.Session, answered func()) {
 	u := d.newUcmd(StateDetachSess)
 	u.sessH, u.answered = s.Handle(), answered
 	d.addReady(u)
-	d.mu.Unlock()
-	d.kick()
+	d.kickUnlock()
 }
 
-// replySess takes the answer to ATTACH_SESS or DETACH_SESS.
-func (d *Device) replySess(u *Ucmd, state State, result int32) {
-	d.mu.Lock()
-	w, answered := u.attach, u.answered
-	u.attach, u.answered = nil, nil
-	d.put(u, OwnerCreation)
-	d.mu.Unlock()
-	if state == StateAttachSess && w != nil {
-		w.result <- result
+// replySess takes the answer to ATTACH_SESS or DETACH_SESS; the latter's
+// result does not count. Caller holds mu, which is released and taken again
+// meanwhile; u may be gone then.
+func (d *Device) replySess(u *Ucmd, result int32) {
+	if u.attach != nil {
+		u.attach <- result // there is room for the one answer
+		u.attach = nil
 	}
+	answered := u.answered
+	u.answered = nil
+	d.put(u, OwnerCreation)
 	if answered != nil {
+		d.mu.Unlock()
 		answered()
+		d.mu.Lock()
 	}
 }

@@ -19,18 +19,8 @@ import (
 func killedExec(t *testing.T, opts ...benchOpt) (*bench, uint32) {
 	t.Helper()
 	b := newBench(t, opts...)
-	c := b.write(8)
-	s := b.get(SubAllocMem)
-	b.reply(Reply{Handle: s.Handle, Code: SubAllocMem, PBuf: b.mem.alloc(int(s.AllocLen))})
-	s = b.get(SubExec)
-	t.Cleanup(func() {
-		if c.Status != scsi.CheckCondition {
-			t.Errorf("the killed command ended with %v, want CHECK CONDITION (R70)", c.Status)
-		}
-		if sense, err := scsi.ParseSense(c.Sense()); err != nil || sense.ASC != scsi.SenseLUNotSupported.ASC {
-			t.Errorf("sense %v, want LOGICAL UNIT NOT SUPPORTED", sense)
-		}
-	})
+	c, s := b.writeExec(8)
+	t.Cleanup(func() { b.ended(c, scsi.CheckCondition, senseLUN) }) // R70
 	return b, s.Handle
 }
 
@@ -58,7 +48,7 @@ func TestStuckOnFreeSkippedBothFlushesOut(t *testing.T) {
 			// The cleanup alone, as the module runs it before the device is
 			// unregistered: passes of unjam-device.
 			b.dev.mu.Lock()
-			b.dev.released, b.dev.cleaning, b.dev.nonBlocking = true, true, true
+			b.dev.released, b.dev.nonBlocking = true, true
 			b.dev.mu.Unlock()
 			for range 5 {
 				b.dev.unjamDevice()
@@ -71,7 +61,7 @@ func TestStuckOnFreeSkippedBothFlushesOut(t *testing.T) {
 				t.Fatalf("left: %v", l)
 			}
 			b.dev.mu.Lock()
-			b.dev.released, b.dev.cleaning = false, false
+			b.dev.released = false
 			b.dev.mu.Unlock()
 			b.dev.faults = faults{}
 			b.close()
@@ -105,7 +95,7 @@ func TestStuckIsReportedByRelease(t *testing.T) {
 func TestStuckBottomFlushOutHealsNextPass(t *testing.T) {
 	b, h := killedExec(t, withFaults(faults{noBottomFlush: true}))
 	b.dev.mu.Lock()
-	b.dev.released, b.dev.cleaning, b.dev.nonBlocking = true, true, true
+	b.dev.released, b.dev.nonBlocking = true, true
 	b.dev.mu.Unlock()
 
 	b.dev.unjamDevice()
@@ -124,7 +114,7 @@ func TestStuckBottomFlushOutHealsNextPass(t *testing.T) {
 		t.Fatalf("left: %v", l)
 	}
 	b.dev.mu.Lock()
-	b.dev.released, b.dev.cleaning = false, false
+	b.dev.released = false
 	b.dev.mu.Unlock()
 	b.close()
 }
@@ -136,7 +126,7 @@ func TestStuckBothFlushesInEmptyAfterFirstPass(t *testing.T) {
 		t.Run(m.name, func(t *testing.T) {
 			b, _ := killedExec(t, m.opts...)
 			b.dev.mu.Lock()
-			b.dev.released, b.dev.cleaning, b.dev.nonBlocking = true, true, true
+			b.dev.released, b.dev.nonBlocking = true, true
 			b.dev.mu.Unlock()
 			b.dev.unjamDevice()
 			for b.dev.unjamReady() {
@@ -145,7 +135,7 @@ func TestStuckBothFlushesInEmptyAfterFirstPass(t *testing.T) {
 				t.Fatalf("left after one pass: %v", l)
 			}
 			b.dev.mu.Lock()
-			b.dev.released, b.dev.cleaning = false, false
+			b.dev.released = false
 			b.dev.mu.Unlock()
 			b.close()
 		})
@@ -156,13 +146,10 @@ func TestStuckBothFlushesInEmptyAfterFirstPass(t *testing.T) {
 func background(t *testing.T, opts ...benchOpt) (*bench, uint32) {
 	t.Helper()
 	b := newBench(t, opts...)
-	c := b.write(8)
-	s := b.get(SubAllocMem)
-	b.reply(Reply{Handle: s.Handle, Code: SubAllocMem, PBuf: b.mem.alloc(int(s.AllocLen))})
-	s = b.get(SubExec)
+	c, s := b.writeExec(8)
 	b.reply(Reply{Handle: s.Handle, Code: SubExec, Type: ReplyBackground})
-	if c.Status != scsi.Good || b.fe.freed != 1 {
-		t.Fatalf("BACKGROUND: status %v, freed %d: the initiator is not answered", c.Status, b.fe.freed)
+	if c.Status != scsi.Good || b.fe.freedCount() != 1 {
+		t.Fatalf("BACKGROUND: status %v, freed %d: the initiator is not answered", c.Status, b.fe.freedCount())
 	}
 	return b, s.Handle
 }
@@ -231,7 +218,7 @@ func TestR59BackgroundThenCompleted(t *testing.T) {
 // put back the release reports it.
 func TestStuckExtendedCDBLeak(t *testing.T) {
 	for _, leak := range []bool{false, true} {
-		b := newBench(t, withFaults(faults{leakExtendedCDB: leak}))
+		b := newBench(t, withFaults(faults{leakExtendedCDB: leak}), withLimits(Limits{ReleaseTimeout: 200 * time.Millisecond}))
 		h := b.doWrite(8)
 		if _, err := b.dev.ExtendedCDB(h); err != errEINVAL {
 			t.Fatalf("ExtendedCDB of a finished command: %v, want EINVAL", err)

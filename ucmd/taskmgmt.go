@@ -24,31 +24,33 @@ func (d *Device) queueTM(m *target.MgmtCmd, s State) {
 	u := d.newUcmd(s)
 	u.tm = m
 	d.addReady(u)
-	d.mu.Unlock()
-	d.kick()
+	d.kickUnlock()
 }
 
 // fillTM writes TM_RECEIVED or TM_DONE. The handle of the command to abort is
-// told only if the handler has it now (facts 49, 50). Caller holds mu.
+// told only if the handler has it now (facts 49, 50); 0 is no handle here.
+// Caller holds mu.
 func (d *Device) fillTM(u *Ucmd, s *Subcommand) {
 	m := u.tm
 	s.SessH = m.Session.Handle()
 	s.TMFunc = int32(m.Fn)
 	if u.state == StateTMReceived && m.Fn == target.AbortTask && m.TargetTag > 0 {
-		if x := d.find(uint32(m.TargetTag - 1)); x != nil && x.cmd != nil && x.sentToUser {
+		x := d.find(uint32(m.TargetTag - 1))
+		if x != nil && x.cmd != nil && x.sentToUser && x.cmd.Aborted() {
 			s.CmdHToAbort = x.h
 		}
 	}
 }
 
-// replyTM takes the answer to a stage; the first one's does not count.
-func (d *Device) replyTM(u *Ucmd, state State, result int32) {
-	d.mu.Lock()
-	m := u.tm
+// replyTM takes the answer to a stage; the first one's does not count. Caller
+// holds mu, which is released and taken again meanwhile; u may be gone then.
+func (d *Device) replyTM(u *Ucmd, result int32) {
+	m, over := u.tm, u.state == StateTMDone
 	u.tm = nil
 	d.put(u, OwnerCreation)
-	d.mu.Unlock()
-	if state == StateTMDone {
+	if over {
+		d.mu.Unlock()
 		m.Done(result)
+		d.mu.Lock()
 	}
 }

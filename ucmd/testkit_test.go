@@ -7,6 +7,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -32,7 +33,11 @@ type testMemory struct {
 	mu   sync.Mutex
 	next uint64
 	mem  map[uint64][]byte
-	maps int // live mappings
+	maps map[uint64]int // live mappings by address
+}
+
+func newTestMemory() *testMemory {
+	return &testMemory{mem: map[uint64][]byte{}, maps: map[uint64]int{}, next: 0x7f0000000000}
 }
 
 func (m *testMemory) alloc(n int) uint64 {
@@ -46,19 +51,28 @@ func (m *testMemory) alloc(n int) uint64 {
 func (m *testMemory) Map(addr uint64, n int) ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for base, b := range m.mem {
-		if addr >= base && addr+uint64(n) <= base+uint64(len(b)) {
-			m.maps++
-			return b[addr-base:][:n:n], nil
-		}
+	base := addr &^ (1<<24 - 1)
+	b, off := m.mem[base], addr-base
+	if off > uint64(len(b)) || uint64(n) > uint64(len(b))-off {
+		return nil, syscall.EFAULT
 	}
-	return nil, syscall.EFAULT
+	m.maps[addr]++
+	return b[off:][:n:n], nil
 }
 
-func (m *testMemory) Unmap(uint64, []byte) {
+func (m *testMemory) Unmap(addr uint64, _ []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.maps--
+	if m.maps[addr]--; m.maps[addr] == 0 {
+		delete(m.maps, addr)
+	}
+}
+
+// mapped returns how many addresses are mapped.
+func (m *testMemory) mapped() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.maps)
 }
 
 // recorder keeps the events as lines.
@@ -82,7 +96,7 @@ func (r *recorder) take() []string {
 	return l
 }
 
-// testFront answers nothing by itself: responses are kept until deliver.
+// testFront delivers responses at once, unless it holds them until deliver.
 type testFront struct {
 	mu      sync.Mutex
 	payload func(c *target.Cmd)
@@ -91,6 +105,7 @@ type testFront struct {
 	gone    bool
 	tms     []*target.MgmtCmd
 	hold    bool // keep responses until deliver
+	noAEN   bool // events become unit attentions
 }
 
 func (f *testFront) RdyToXfer(c *target.Cmd) target.Verdict {
@@ -102,14 +117,23 @@ func (f *testFront) RdyToXfer(c *target.Cmd) target.Verdict {
 
 func (f *testFront) XmitResponse(c *target.Cmd) {
 	f.mu.Lock()
-	f.resp = append(f.resp, c)
 	hold := f.hold
+	if hold {
+		f.resp = append(f.resp, c)
+	}
 	f.mu.Unlock()
 	if !hold {
 		c.Delivered(target.Delivered)
 	}
 }
 
+func (f *testFront) setHold(hold bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hold = hold
+}
+
+// deliver lets go of the held responses.
 func (f *testFront) deliver() {
 	f.mu.Lock()
 	l := f.resp
@@ -125,88 +149,152 @@ func (f *testFront) Freed(*target.Cmd) {
 	defer f.mu.Unlock()
 	f.freed++
 }
-func (f *testFront) AEN(*target.Session, target.UnitAttention) bool { return true }
+
+func (f *testFront) AEN(*target.Session, target.UnitAttention) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.noAEN
+}
+
 func (f *testFront) SessionGone(*target.Session) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.gone = true
 }
+
 func (f *testFront) TMDone(m *target.MgmtCmd) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.tms = append(f.tms, m)
 }
 
+// tmResult returns the outcome of the only function that is done.
+func (f *testFront) tmResult(t testing.TB) int32 {
+	t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.tms) != 1 {
+		t.Fatalf("%d task management functions are done, want 1", len(f.tms))
+	}
+	m := f.tms[0]
+	f.tms = nil
+	return m.Result
+}
+
+func (f *testFront) freedCount() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.freed
+}
+
 type benchOpt func(*Desc, *faults, *Limits)
 
+func withDesc(f func(*Desc)) benchOpt { return func(d *Desc, _ *faults, _ *Limits) { f(d) } }
 func withReuse(r ReuseType) benchOpt {
-	return func(d *Desc, _ *faults, _ *Limits) { d.Opt.Reuse = uint8(r) }
+	return withDesc(func(d *Desc) { d.Opt.Reuse = uint8(r) })
 }
 func withOnFree(o OnFreeType) benchOpt {
-	return func(d *Desc, _ *faults, _ *Limits) { d.Opt.OnFree = uint8(o) }
+	return withDesc(func(d *Desc) { d.Opt.OnFree = uint8(o) })
 }
 func withParse(p ParseType) benchOpt {
-	return func(d *Desc, _ *faults, _ *Limits) { d.Opt.Parse = uint8(p) }
+	return withDesc(func(d *Desc) { d.Opt.Parse = uint8(p) })
 }
 func withFaults(x faults) benchOpt { return func(_ *Desc, f *faults, _ *Limits) { *f = x } }
 func withLimits(x Limits) benchOpt { return func(_ *Desc, _ *faults, l *Limits) { *l = x } }
 
+// plainDesc is the device that most tests use, as SCST's fileio_tgt registers
+// one by default.
+func plainDesc() Desc {
+	return Desc{Name: "disk1", BlockSize: 512, Opt: Opt{OnFree: uint8(OnFreeIgnore), Reuse: uint8(ReuseAll), TST: 1, QueueAlg: 1}}
+}
+
 // newBench registers a device and attaches an initiator.
 func newBench(t testing.TB, opts ...benchOpt) *bench {
 	t.Helper()
-	desc := Desc{Name: "disk1", BlockSize: 512, Opt: Opt{OnFree: uint8(OnFreeIgnore), Reuse: uint8(ReuseAll), TST: 1, QueueAlg: 1}}
+	b := newBareBench(t, opts...)
+	b.sess = b.attach(b.fe)
+	b.obs.take()
+	return b
+}
+
+// newBareBench registers a device without an initiator.
+func newBareBench(t testing.TB, opts ...benchOpt) *bench {
+	t.Helper()
+	desc := plainDesc()
 	var f faults
 	var l Limits
 	for _, o := range opts {
 		o(&desc, &f, &l)
 	}
-	b := &bench{t: t, mem: &testMemory{mem: map[uint64][]byte{}, next: 0x7f0000000000}, obs: &recorder{}, fe: &testFront{}}
+	b := &bench{t: t, mem: newTestMemory(), obs: &recorder{}, fe: &testFront{}}
 	b.reg = NewRegistry(l)
 	var err error
 	if b.dev, err = b.reg.Register(desc, b.mem, b.obs); err != nil {
 		t.Fatal(err)
 	}
 	b.dev.faults = f
-	b.sess = b.attach(b.fe)
-	b.obs.take()
 	return b
+}
+
+// attachAsync begins to attach an initiator; the channel gets the outcome.
+func (b *bench) attachAsync(f target.Frontend) <-chan error {
+	got := make(chan error, 1)
+	go func() {
+		s, err := b.dev.tdev.NewSession(context.Background(), f, target.SessionInfo{
+			LUN: 5, Initiator: "i", Target: "t", TransportVersion: 0x0be0, ReadOnly: true,
+		})
+		if err == nil {
+			b.sess = s
+		}
+		got <- err
+	}()
+	return got
 }
 
 // attach adds an initiator; the bench answers ATTACH_SESS with 0.
 func (b *bench) attach(f target.Frontend) *target.Session {
 	b.t.Helper()
-	got := make(chan *target.Session)
-	go func() {
-		s, err := b.dev.tdev.NewSession(context.Background(), f, target.SessionInfo{Initiator: "i", Target: "t"})
-		if err != nil {
-			b.t.Error(err)
-		}
-		got <- s
-	}()
+	old := b.sess
+	got := b.attachAsync(f)
 	sub := b.waitGet()
 	if sub.Code != SubAttachSess {
 		b.t.Fatalf("got %v, want ATTACH_SESS", sub.Code)
 	}
 	b.reply(Reply{Handle: sub.Handle, Code: sub.Code})
-	return <-got
+	if err := <-got; err != nil {
+		b.t.Fatal(err)
+	}
+	s := b.sess
+	b.sess = old
+	return s
 }
 
 // waitGet fetches one subcommand, waiting for it.
 func (b *bench) waitGet() Subcommand {
 	b.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
 	subs := make([]Subcommand, 1)
-	if _, _, err := b.dev.ReplyAndGet(context.Background(), nil, subs); err != nil {
+	if _, _, err := b.dev.ReplyAndGet(ctx, nil, subs); err != nil {
 		b.t.Fatal(err)
 	}
 	return subs[0]
 }
 
+// tryGet fetches one subcommand if one is ready, without waiting.
+func (b *bench) tryGet() (s Subcommand, ok bool) {
+	b.dev.mu.Lock()
+	defer b.dev.mu.Unlock()
+	ok = b.dev.take(&s)
+	return s, ok
+}
+
 // get fetches one subcommand that must be there.
 func (b *bench) get(want Subcode) Subcommand {
 	b.t.Helper()
-	var s Subcommand
-	if err := b.dev.fetch(context.Background(), &s, false); err != nil {
-		b.t.Fatalf("want %v, got error %v", want, err)
+	s, ok := b.tryGet()
+	if !ok {
+		b.t.Fatalf("nothing is ready, want %v", want)
 	}
 	if s.Code != want {
 		b.t.Fatalf("got %v (h=%d), want %v", s.Code, s.Handle, want)
@@ -217,9 +305,8 @@ func (b *bench) get(want Subcode) Subcommand {
 // none checks that nothing is ready.
 func (b *bench) none() {
 	b.t.Helper()
-	var s Subcommand
-	if err := b.dev.fetch(context.Background(), &s, false); err != syscall.EAGAIN {
-		b.t.Fatalf("got %v h=%d, %v, want EAGAIN", s.Code, s.Handle, err)
+	if s, ok := b.tryGet(); ok {
+		b.t.Fatalf("got %v h=%d, want nothing", s.Code, s.Handle)
 	}
 }
 
@@ -230,10 +317,29 @@ func (b *bench) reply(r Reply) {
 	}
 }
 
+// refused gives a reply that must fail with want.
+func (b *bench) refused(r Reply, want error) {
+	b.t.Helper()
+	if err := b.dev.Reply(&r); err != want {
+		b.t.Errorf("reply %v h=%d: %v, want %v", r.Code, r.Handle, err, want)
+	}
+}
+
 func (b *bench) submit(cdb scsi.CDB) *target.Cmd {
+	return b.submitTo(b.sess, cdb, scsi.QueueSimple)
+}
+
+func (b *bench) submitTo(s *target.Session, cdb scsi.CDB, q scsi.QueueType) *target.Cmd {
+	c := &target.Cmd{}
+	c.Init(cdb.Slice(), q)
+	s.Submit(c)
+	return c
+}
+
+// initCmd makes a command that is not submitted yet.
+func (b *bench) initCmd(cdb scsi.CDB) *target.Cmd {
 	c := &target.Cmd{}
 	c.Init(cdb.Slice(), scsi.QueueSimple)
-	b.sess.Submit(c)
 	return c
 }
 
@@ -241,6 +347,21 @@ func (b *bench) write(blocks uint32) *target.Cmd {
 	return b.submit(scsi.EncodeWrite16(0, blocks, false))
 }
 func (b *bench) read(blocks uint32) *target.Cmd { return b.submit(scsi.EncodeRead16(0, blocks, false)) }
+
+// writeExec submits a WRITE and brings it to the handler's EXEC.
+func (b *bench) writeExec(blocks uint32) (*target.Cmd, Subcommand) {
+	b.t.Helper()
+	c := b.write(blocks)
+	s, ok := b.tryGet()
+	if !ok {
+		b.t.Fatal("nothing is ready after a WRITE")
+	}
+	if s.Code == SubAllocMem {
+		b.reply(Reply{Handle: s.Handle, Code: SubAllocMem, PBuf: b.mem.alloc(int(s.AllocLen))})
+		s = b.get(SubExec)
+	}
+	return c, s
+}
 
 // execDone answers an EXEC with GOOD; a read returns its whole buffer, newly
 // allocated if it had none.
@@ -260,28 +381,50 @@ func (b *bench) execDone(s Subcommand) Reply {
 // doWrite runs a whole WRITE and returns its handle.
 func (b *bench) doWrite(blocks uint32) uint32 {
 	b.t.Helper()
-	c := b.write(blocks)
-	var s Subcommand
-	if b.dev.fetch(context.Background(), &s, false) != nil {
-		b.t.Fatal("nothing to fetch")
-	}
-	if s.Code == SubAllocMem {
-		b.reply(Reply{Handle: s.Handle, Code: SubAllocMem, PBuf: b.mem.alloc(int(s.AllocLen))})
-		s = b.get(SubExec)
-	}
+	c, s := b.writeExec(blocks)
 	b.execDone(s)
-	if c.Status != scsi.Good {
-		b.t.Fatalf("WRITE ended with %v", c.Status)
-	}
+	b.good(c)
 	return s.Handle
 }
 
-// settleOnFree answers ON_FREE_CMD and ON_CACHED_MEM_FREE until none is left.
+// good checks that a command ended well.
+func (b *bench) good(c *target.Cmd) {
+	b.t.Helper()
+	b.ended(c, scsi.Good, "")
+}
+
+// ended checks a command's outcome; sense is "key/asc/ascq" or empty.
+func (b *bench) ended(c *target.Cmd, st scsi.Status, sense string) {
+	b.t.Helper()
+	if got := senseOf(c); c.Status != st || got != sense {
+		b.t.Errorf("the command ended with %v %s, want %v %s", c.Status, got, st, sense)
+	}
+}
+
+func senseOf(c *target.Cmd) string {
+	if len(c.Sense()) == 0 {
+		return ""
+	}
+	s, err := scsi.ParseSense(c.Sense())
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("%02x/%02x/%02x", uint8(s.Key), uint8(s.ASC>>8), uint8(s.ASC))
+}
+
+// The sense data that facts 27, 36, 37, 43 and 53 name.
+const (
+	senseLUN      = "05/25/00" // LOGICAL UNIT NOT SUPPORTED
+	senseHardware = "04/44/00" // HARDWARE ERROR, INTERNAL TARGET FAILURE
+	senseAborted  = "0b/44/00" // ABORTED COMMAND, INTERNAL TARGET FAILURE
+)
+
+// settleFree answers ON_FREE_CMD and ON_CACHED_MEM_FREE until none is left.
 func (b *bench) settleFree() {
 	b.t.Helper()
 	for {
-		var s Subcommand
-		if b.dev.fetch(context.Background(), &s, false) != nil {
+		s, ok := b.tryGet()
+		if !ok {
 			return
 		}
 		if s.Code != SubOnFree && s.Code != SubOnCachedMemFree && s.Code != SubDetachSess {
@@ -291,10 +434,12 @@ func (b *bench) settleFree() {
 	}
 }
 
-// close releases the device and checks I1, I2, I4.
+// close releases the device and checks I3, I4, I5.
 func (b *bench) close() {
 	b.t.Helper()
-	if err := b.dev.Close(context.Background()); err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := b.dev.Close(ctx); err != nil {
 		b.t.Fatal(err)
 	}
 	b.checkGone()
@@ -310,14 +455,17 @@ func (b *bench) checkGone() {
 			b.t.Errorf("I4: pool %s is not empty: %+v", s.Name, s)
 		}
 	}
-	if b.mem.maps != 0 {
-		b.t.Errorf("I3: %d buffers are still mapped", b.mem.maps)
+	if n := b.mem.mapped(); n != 0 {
+		b.t.Errorf("I3: %d buffers are still mapped", n)
 	}
-	if len(b.reg.Devices()) != 0 {
-		b.t.Error("I4: the name is not free")
+	for _, d := range b.reg.Devices() {
+		if d == b.dev {
+			b.t.Error("I4: the name is not free")
+		}
 	}
 }
 
+// checkRefs checks I2: every reference has a named owner.
 func (b *bench) checkRefs() {
 	b.t.Helper()
 	b.dev.mu.Lock()
@@ -338,7 +486,11 @@ func (b *bench) checkRefs() {
 // expectEvents compares the events since the last call.
 func (b *bench) expectEvents(want string) {
 	b.t.Helper()
-	got := b.obs.take()
+	expectLines(b.t, b.obs.take(), want)
+}
+
+func expectLines(t testing.TB, got []string, want string) {
+	t.Helper()
 	var w []string
 	for _, l := range strings.Split(want, "\n") {
 		if l = strings.TrimSpace(l); l != "" {
@@ -354,7 +506,7 @@ func (b *bench) expectEvents(want string) {
 			x = w[i]
 		}
 		if g != x {
-			b.t.Fatalf("event %d: got %q, want %q\nall:\n%s", i, g, x, strings.Join(got, "\n"))
+			t.Fatalf("line %d: got %q, want %q\nall:\n%s", i, g, x, strings.Join(got, "\n"))
 		}
 	}
 }
@@ -370,4 +522,29 @@ func (b *bench) only(t testing.TB, want Command) {
 	}
 }
 
-var _ = fmt.Sprint
+// command returns a ucmd's line of the listing.
+func (b *bench) command(h uint32) (Command, bool) {
+	for _, c := range b.dev.Commands() {
+		if c.Handle == h {
+			return c, true
+		}
+	}
+	return Command{}, false
+}
+
+// eventually waits for something that another goroutine does.
+func eventually(t testing.TB, what string, cond func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !cond(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("never happened: %s", what)
+		}
+	}
+}
+
+// waiting returns how many getters wait.
+func (d *Device) waiting() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.waiters)
+}

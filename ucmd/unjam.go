@@ -6,10 +6,13 @@ import (
 )
 
 // unjam gives up what the handler has to do for u in its present state
-// (scst_user.md 2.5). busy: a command that was never fetched ends with BUSY,
-// so that its initiator tries again. Caller holds mu and a reference, or u is
-// just off the ready list; mu is released and taken again meanwhile, and the
-// command and u may be gone afterwards.
+// (scst_user.md 2.5). busy: its command ends with BUSY, so that the initiator
+// tries again. Caller holds mu and a reference, or u is just off the ready
+// list; mu is released and taken again meanwhile, the command's whole pipeline
+// may run, and u may be gone afterwards.
+//
+// Commands that are unjammed before exec go on at once: there is no list of
+// active commands here that somebody would have to look at later.
 func (d *Device) unjam(u *Ucmd, busy bool) {
 	if u.thisStateUnjammed {
 		return
@@ -21,82 +24,64 @@ func (d *Device) unjam(u *Ucmd, busy bool) {
 	}
 	d.gen++
 	d.note(u, EvUnjam)
-	state, c := u.state, u.cmd
-	switch state {
-	case StateParsing, StateBufAllocing:
-		d.unjamOutcome(u, c, busy)
-		d.active = append(d.active, c)
-		d.signalActive()
-		return
-	case StateNew, StateOnFreeSkipped:
-		return // nothing is owed
-	}
-	d.mu.Unlock()
-	switch state {
-	case StateExecing, StateRemapping:
-		d.unjamOutcome(u, c, busy)
-		c.Done()
+	switch u.state {
 	case StateOnFreeing:
 		d.finishOnFree(u, true)
 	case StateOnCacheFreeing:
 		d.replyCachedFree(u)
 	case StateTMReceived:
-		d.replyTM(u, state, target.TMSuccess)
+		d.replyTM(u, target.TMSuccess)
 	case StateTMDone:
-		d.replyTM(u, state, target.TMFailed)
+		d.replyTM(u, target.TMFailed)
 	case StateAttachSess, StateDetachSess:
-		d.replySess(u, state, -int32(errEFAULT))
+		d.replySess(u, -int32(errEFAULT))
+	case StateParsing, StateBufAllocing, StateExecing, StateRemapping:
+		c, beforeExec := u.cmd, u.state == StateParsing || u.state == StateBufAllocing
+		if c.Aborted() {
+			u.aborted = true
+		}
+		d.mu.Unlock()
+		unjamOutcome(c, busy)
+		if beforeExec {
+			c.AbnormalDone()
+		} else {
+			c.Done()
+		}
+		d.mu.Lock()
 	}
-	d.mu.Lock()
 }
 
-// unjamOutcome sets what the initiator gets: aborted stays aborted.
-func (d *Device) unjamOutcome(u *Ucmd, c *target.Cmd, busy bool) {
+// unjamOutcome sets what the initiator gets (rule R70): aborted stays aborted,
+// which is the target's to answer.
+func unjamOutcome(c *target.Cmd, busy bool) {
 	switch {
-	case c.Aborted():
-		u.aborted = true
-		c.SetSense(scsi.SenseAbortedInternalFailure)
+	case c.Aborted() && c.CheckLocalEvents():
 	case busy:
 		c.SetStatus(scsi.Busy)
 	default:
-		c.SetSense(unjamSense)
+		c.SetSense(scsi.SenseLUNotSupported)
 	}
-}
-
-// signalActive tells whoever runs commands that there is one on the active
-// list. Caller holds mu.
-func (d *Device) signalActive() {
-	if d.cleaning {
-		d.signalCleanup()
-		return
-	}
-	d.wakeOne()
 }
 
 // unjamDevice gives up everything that the handler has fetched, and returns
-// how many ucmds it saw (scst_user.md 2.6).
-func (d *Device) unjamDevice() int {
+// how many ucmds are left (scst_user.md 2.6).
+func (d *Device) unjamDevice() (left int) {
 	if !d.faults.noTopFlush {
 		d.flushPools()
 	}
-	seen := 0
 	d.mu.Lock()
 	for again := true; again; {
-		again = false
+		left, again = 0, false
 		for i := range d.hash {
-			for u := d.hash[i]; u != nil; u = u.hashNext {
-				seen++
+			for u := d.hash[i]; u != nil; {
 				if d.unjamSeen(u) {
 					again = true
-					break // the lock was free: the bucket may have changed
+					u = d.hash[i] // the lock was free: the bucket may have changed
+					continue
 				}
+				left++
+				u = u.hashNext
 			}
-			if again {
-				break
-			}
-		}
-		if !again {
-			again = d.runActive()
 		}
 	}
 	d.mu.Unlock()
@@ -105,24 +90,44 @@ func (d *Device) unjamDevice() int {
 	if !d.faults.noBottomFlush {
 		d.flushPools()
 	}
-	return seen
+	return left
 }
 
 // unjamSeen unjams one ucmd of the walk; false: there was nothing to unjam.
 // Caller holds mu, which is released and taken again if it returns true.
 func (d *Device) unjamSeen(u *Ucmd) bool {
-	if u.backgroundExec && u.cmd == nil && !d.faults.keepBackground {
+	switch {
+	case u.backgroundExec && u.onFreePending && !d.faults.keepBackground:
 		// Its COMPLETED can't come any more: its handler is gone.
+		d.gen++
 		d.note(u, EvUnjam)
 		d.finishBackground(u)
-		d.mu.Lock()
-		return true
-	}
-	if !u.sentToUser {
+	case u.sentToUser:
+		d.get(u, OwnerTransient)
+		d.unjam(u, false)
+		d.put(u, OwnerTransient)
+	default:
 		return false
 	}
-	d.get(u, OwnerTransient)
-	d.unjam(u, false)
-	d.put(u, OwnerTransient)
 	return true
+}
+
+// unjamReady takes one ready ucmd and unjams it with BUSY; false: there was
+// none.
+func (d *Device) unjamReady() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	u := d.next()
+	if u == nil {
+		return false
+	}
+	// It is in nobody's hands but ours: its creation or sgv reference keeps
+	// it until unjam drops that one.
+	d.unjam(u, true)
+	return true
+}
+
+func (d *Device) unjamAllReady() {
+	for d.unjamReady() {
+	}
 }

@@ -110,9 +110,9 @@ func TestWalkReuseNoneOnFreeCall(t *testing.T) {
 	b := newBench(t, withReuse(ReuseNone), withOnFree(OnFreeCall))
 	defer b.close()
 	b.write(8)
-	s := b.get(SubAllocMem)
+	b.get(SubAllocMem)
 	b.reply(Reply{Handle: 1, Code: SubAllocMem, PBuf: b.mem.alloc(4096)})
-	s = b.get(SubExec)
+	s := b.get(SubExec)
 	b.obs.take()
 	b.execDone(s)
 	b.expectEvents(`

@@ -1,0 +1,66 @@
+package handlers
+
+import (
+	"sync"
+
+	"scstuser/ucmd"
+)
+
+// calls are the calls that are not in use.
+var calls = sync.Pool{New: func() any { return new(call) }}
+
+// inline is the ucmd.InlineFunc: it runs on a goroutine of the port's, often
+// one that serves a connection.
+func (s *server) inline(sub *ucmd.Subcommand, reply *ucmd.Reply) bool {
+	if !s.gate.TryRLock() {
+		// Serve has ended and the handler is not called any more. What this
+		// asks of it is answered by the release (rule R70).
+		return false
+	}
+	x := calls.Get().(*call)
+	done := s.carryOut(x, sub, reply)
+	calls.Put(x)
+	s.gate.RUnlock()
+	return done
+}
+
+// maxHandedOff is how many calls wait for a worker before the goroutine that
+// brings the next one carries it out itself.
+const maxHandedOff = 1024
+
+// handOff gives a worker the EXEC that x was prepared for. false: too many
+// wait already.
+func (s *server) handOff(x *call) bool {
+	y := calls.Get().(*call)
+	y.takeOver(x)
+	n := s.unfinished.Add(1)
+	select {
+	case s.handedOff <- y:
+	default:
+		s.unfinished.Add(-1)
+		calls.Put(y)
+		return false
+	}
+	// A worker for each unfinished call, as far as they go.
+	for w := s.started.Load(); w < min(n, int32(s.o.Threads)); w = s.started.Load() {
+		if s.started.CompareAndSwap(w, w+1) {
+			s.workers.Go(s.worker)
+			break
+		}
+	}
+	return true
+}
+
+// worker carries out what was handed off. It ends when Serve does, and leaves
+// nothing undone.
+func (s *server) worker() {
+	replies := make([]ucmd.Reply, 1)
+	for x := range s.handedOff {
+		replies[0] = ucmd.Reply{Handle: x.sub.Handle, Code: x.sub.Code}
+		s.h.Exec(&x.req)
+		s.finish(x, &replies[0])
+		calls.Put(x)
+		s.reply(replies)
+		s.unfinished.Add(-1)
+	}
+}

@@ -1,0 +1,294 @@
+package handlers_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"scstuser/handlers"
+	"scstuser/handlers/arena"
+	"scstuser/scsi"
+	"scstuser/ucmd"
+)
+
+// Serve returns after the calls that are in Exec, and their commands get their
+// answers; those that were handed off too.
+func TestServeWaitsForExec(t *testing.T) {
+	for name, o := range servings {
+		for what, waiting := range map[string]int{"in Exec": 2, "handed off": 10} {
+			t.Run(name+", "+what, func(t *testing.T) {
+				t.Parallel()
+				s := newStalls()
+				cfg := rigConfig{serve: o, noServe: true}
+				cfg.desc.NonBlocking = o.NonBlocking
+				r := newRig(t, s, cfg)
+				r.serve(s, o)
+				r.init = r.attach()
+				var slow []*command
+				for n := range waiting {
+					slow = append(slow, r.init.start(write(uint64(1000+n), 1), nil))
+				}
+				for range min(waiting, o.Threads) {
+					recv(t, s.inside, "Exec")
+				}
+				// Nothing is left for the port to deliver.
+				eventually(t, "all commands to be fetched", func() bool { return fetched(r.dev) == waiting })
+				r.cancel()
+				select {
+				case err := <-r.served:
+					t.Fatalf("Serve returned %v while Exec runs", err)
+				case <-time.After(20 * time.Millisecond):
+				}
+				close(s.leave)
+				if err := recv(t, r.served, "Serve to return"); err != nil {
+					t.Error(err)
+				}
+				for _, x := range slow {
+					if !x.over() {
+						t.Error("Serve returned before a command's answer")
+					}
+					expect(t, x, scsi.Good, scsi.SenseNone, nil)
+				}
+				r.detachNow()
+				r.release()
+			})
+		}
+	}
+}
+
+// fetched counts the commands that the handler has.
+func fetched(d *ucmd.Device) int {
+	n := 0
+	for _, c := range d.Commands() {
+		if c.Sent {
+			n++
+		}
+	}
+	return n
+}
+
+// Serve waits for a call that runs inline, too.
+func TestServeWaitsForInline(t *testing.T) {
+	inside, leave := make(chan struct{}), make(chan struct{})
+	h := always(func(r *handlers.Request) {
+		if r.Sub.LBA == 1000 {
+			close(inside)
+			<-leave
+		}
+	})
+	r := newRig(t, h, rigConfig{noServe: true})
+	r.serve(h, handlers.Options{Inline: true})
+	r.init = r.attach()
+	started := make(chan *command)
+	go func() { started <- r.init.start(write(1000, 1), nil) }()
+	recv(t, inside, "TryExec")
+	r.cancel()
+	select {
+	case err := <-r.served:
+		t.Fatalf("Serve returned %v while TryExec runs", err)
+	case <-time.After(20 * time.Millisecond):
+	}
+	close(leave)
+	if err := recv(t, r.served, "Serve to return"); err != nil {
+		t.Error(err)
+	}
+	x := recv(t, started, "Submit to return")
+	r.init.wait(x)
+	expect(t, x, scsi.Good, scsi.SenseNone, nil)
+	r.detachNow()
+	r.release()
+}
+
+// After the end the handler is not called any more; what comes is answered by
+// the release (rule R70).
+func TestNoCallsAfterServe(t *testing.T) {
+	for name, o := range servings {
+		t.Run(name, func(t *testing.T) {
+			over := false
+			h := always(func(*handlers.Request) {
+				if over {
+					t.Error("a call after Serve has returned")
+				}
+			})
+			cfg := rigConfig{noServe: true}
+			cfg.desc.NonBlocking = o.NonBlocking
+			r := newRig(t, h, cfg)
+			r.serve(h, o)
+			r.init = r.attach()
+			r.init.do(write(0, 1), nil)
+			if err := r.stop(); err != nil {
+				t.Error(err)
+			}
+			over = true
+			x := r.init.start(write(0, 1), nil)
+			r.release()
+			r.init.wait(x)
+			if x.Status == scsi.Good {
+				t.Error("a command that nobody carried out is GOOD")
+			}
+		})
+	}
+}
+
+// A device that is released under Serve ends it; commands in Exec are waited
+// for, though their answers come too late.
+func TestR70ReleasedUnderServe(t *testing.T) {
+	for name, o := range servings {
+		for what, waiting := range map[string]int{"idle": 0, "in Exec": 2, "handed off": 10} {
+			t.Run(name+", "+what, func(t *testing.T) {
+				t.Parallel()
+				s := newStalls()
+				cfg := rigConfig{noServe: true}
+				cfg.desc.NonBlocking = o.NonBlocking
+				r := newRig(t, s, cfg)
+				r.serve(s, o)
+				r.init = r.attach()
+				var slow []*command
+				for n := range waiting {
+					slow = append(slow, r.init.start(write(uint64(1000+n), 1), nil))
+				}
+				for range min(waiting, o.Threads) {
+					recv(t, s.inside, "Exec")
+				}
+				r.release()
+				for _, x := range slow {
+					r.init.wait(x)
+					if x.Status == scsi.Good {
+						t.Error("a command that was not carried out is GOOD")
+					}
+				}
+				if waiting > 0 {
+					select {
+					case err := <-r.served:
+						t.Fatalf("Serve returned %v while Exec runs", err)
+					case <-time.After(10 * time.Millisecond):
+					}
+				}
+				close(s.leave)
+				if err := recv(t, r.served, "Serve to return"); err != nil {
+					t.Error(err)
+				}
+				r.cancel()
+			})
+		}
+	}
+}
+
+// A context that has ended already is no problem.
+func TestServeAfterTheEnd(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for name, o := range servings {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, nil, rigConfig{noServe: true})
+			o.Arena = r.arena
+			if err := handlers.Serve(ctx, r.dev, always(func(*handlers.Request) {}), o); err != nil {
+				t.Error(err)
+			}
+			r.release()
+		})
+	}
+}
+
+// A device can be served again: what was queued in between is carried out then.
+func TestServeAgain(t *testing.T) {
+	for name, o := range servings {
+		t.Run(name, func(t *testing.T) {
+			h := always(newRAM().exec)
+			cfg := rigConfig{serve: o}
+			cfg.desc.NonBlocking = o.NonBlocking
+			r := newRig(t, h, cfg)
+			r.init.do(write(0, 1), make([]byte, 512))
+			if err := r.stop(); err != nil {
+				t.Error(err)
+			}
+			x := r.init.start(read(0, 1), nil)
+			r.serve(h, o)
+			r.init.wait(x)
+			expect(t, x, scsi.Good, scsi.SenseNone, make([]byte, 512))
+		})
+	}
+}
+
+// Clients that never stop do not keep Serve from ending.
+func TestEndUnderLoad(t *testing.T) {
+	for name, o := range servings {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := everyOther(newRAM().exec)
+			cfg := rigConfig{noServe: true}
+			cfg.desc.NonBlocking = o.NonBlocking
+			r := newRig(t, h, cfg)
+			r.serve(h, o)
+			r.init = r.attach()
+			stop, done := make(chan struct{}), make(chan struct{})
+			go func() {
+				defer close(done)
+				for {
+					var batch []*command
+					for range 8 {
+						batch = append(batch, r.init.start(write(0, 8), nil))
+					}
+					for _, x := range batch {
+						select {
+						case <-x.gone:
+						case <-stop:
+							return
+						}
+					}
+				}
+			}()
+			time.Sleep(5 * time.Millisecond)
+			if err := r.stop(); err != nil {
+				t.Error(err)
+			}
+			close(stop)
+			recv(t, done, "the client")
+			r.release()
+		})
+	}
+}
+
+// inlinePort is a fakePort that runs a handler inline when the test says so.
+type inlinePort struct {
+	*fakePort
+	f chan ucmd.InlineFunc
+}
+
+func (p inlinePort) SetInline(f ucmd.InlineFunc) { p.f <- f }
+
+// A port may still hold the function when Serve has ended: it must not reach
+// the handler.
+func TestLateInlineCall(t *testing.T) {
+	p := inlinePort{newFakePort(t), make(chan ucmd.InlineFunc, 2)}
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	calls := 0
+	go func() {
+		served <- handlers.Serve(ctx, p, always(func(*handlers.Request) { calls++ }), handlers.Options{
+			Arena: arena.New(arena.Options{}), Inline: true,
+		})
+	}()
+	f := recv(t, p.f, "SetInline")
+	sub := execSub(1, nil)
+	if !f(&sub, &ucmd.Reply{}) || calls != 1 {
+		t.Error("the handler did not run inline")
+	}
+	recv(t, p.asked, "the fetch of the one getter")
+	cancel()
+	if err := recv(t, served, "Serve to return"); err != nil {
+		t.Error(err)
+	}
+	if recv(t, p.f, "SetInline") != nil {
+		t.Error("the function was not taken back")
+	}
+	for _, code := range []ucmd.Subcode{ucmd.SubExec, ucmd.SubAttachSess, ucmd.SubAllocMem} {
+		sub.Code = code
+		if f(&sub, &ucmd.Reply{}) || calls != 1 {
+			t.Errorf("%v was carried out after the end", code)
+		}
+	}
+	if len(p.asked) != 0 {
+		t.Error("more than one getter beside the connections")
+	}
+}
