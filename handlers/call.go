@@ -43,15 +43,17 @@ func (s *server) carryOut(x *call, sub *ucmd.Subcommand, reply *ucmd.Reply) bool
 	if !s.prepare(x, sub, reply) {
 		return true
 	}
-	if s.trier == nil || !s.trier.TryExec(&x.req) {
-		if s.trier != nil {
-			x.req.again()
-			if s.handOff(x) {
-				return false
-			}
+	if s.trier != nil {
+		if s.trier.TryExec(&x.req) {
+			s.finish(x, reply)
+			return true
 		}
-		s.h.Exec(&x.req)
+		x.req.again()
+		if s.handOff(x) {
+			return false
+		}
 	}
+	s.h.Exec(&x.req)
 	s.finish(x, reply)
 	return true
 }

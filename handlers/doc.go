@@ -41,9 +41,10 @@
 //
 // # The end
 //
-// Serve ends when its context does: nothing more is fetched, every call of the
-// Handler is waited for and its reply given. Then the owner releases the
-// device, which answers what was not fetched (rule R70). In this order no buffer
+// Serve ends when its context does, or when the device is released: nothing more
+// is fetched, every call of the Handler is waited for and its reply given. Then
+// the owner releases the device, which answers what was not fetched (rule R70);
+// what a connection brings at that moment is BUSY. In this order no buffer
 // is taken away from a call that uses it. To have every buffer back before the
 // release, flush the device (ucmd.Device.FlushCache) and wait until the arena
 // is empty.

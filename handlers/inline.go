@@ -2,7 +2,9 @@ package handlers
 
 import (
 	"sync"
+	"syscall"
 
+	"scstuser/scsi"
 	"scstuser/ucmd"
 )
 
@@ -13,15 +15,35 @@ var calls = sync.Pool{New: func() any { return new(call) }}
 // one that serves a connection.
 func (s *server) inline(sub *ucmd.Subcommand, reply *ucmd.Reply) bool {
 	if !s.gate.TryRLock() {
-		// Serve has ended and the handler is not called any more. What this
-		// asks of it is answered by the release (rule R70).
-		return false
+		s.turnAway(sub, reply)
+		return true
 	}
 	x := calls.Get().(*call)
 	done := s.carryOut(x, sub, reply)
 	calls.Put(x)
 	s.gate.RUnlock()
 	return done
+}
+
+// tmFailed is the result of a task management function that failed (rule R66).
+const tmFailed = -129
+
+// turnAway answers for a handler that is not called any more, because Serve has
+// ended: as the release does for what was not fetched (rule R70), so that
+// initiators try again.
+func (s *server) turnAway(sub *ucmd.Subcommand, reply *ucmd.Reply) {
+	switch sub.Code {
+	case ucmd.SubParse, ucmd.SubExec, ucmd.SubExtCopyRemap:
+		reply.Type, reply.Status = ucmd.ReplyCompleted, scsi.Busy
+	case ucmd.SubAllocMem:
+		// No buffer is BUSY as well (rule R52).
+	case ucmd.SubAttachSess:
+		reply.Result = -int32(syscall.EFAULT)
+	case ucmd.SubTMDone:
+		reply.Result = tmFailed
+	case ucmd.SubOnFree, ucmd.SubOnCachedMemFree:
+		s.manage(sub, reply) // this takes no handler
+	}
 }
 
 // maxHandedOff is how many calls wait for a worker before the goroutine that

@@ -2,6 +2,7 @@ package handlers_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -249,6 +250,14 @@ func TestEndUnderLoad(t *testing.T) {
 	}
 }
 
+// triedManager is a manager that is a Trier.
+type triedManager struct {
+	*manager
+	try func(*handlers.Request) bool
+}
+
+func (m *triedManager) TryExec(r *handlers.Request) bool { return m.try(r) }
+
 // inlinePort is a fakePort that runs a handler inline when the test says so.
 type inlinePort struct {
 	*fakePort
@@ -257,21 +266,19 @@ type inlinePort struct {
 
 func (p inlinePort) SetInline(f ucmd.InlineFunc) { p.f <- f }
 
-// A port may still hold the function when Serve has ended: it must not reach
-// the handler.
+// Rule R70: a port may still hold the function when Serve has ended. It must not
+// reach the handler, and not leave a command without an answer.
 func TestLateInlineCall(t *testing.T) {
 	p := inlinePort{newFakePort(t), make(chan ucmd.InlineFunc, 2)}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	calls := 0
-	go func() {
-		served <- handlers.Serve(ctx, p, always(func(*handlers.Request) { calls++ }), handlers.Options{
-			Arena: arena.New(arena.Options{}), Inline: true,
-		})
-	}()
+	execs := 0
+	h := &triedManager{manager: &manager{}, try: func(*handlers.Request) bool { execs++; return true }}
+	a := arena.New(arena.Options{})
+	go func() { served <- handlers.Serve(ctx, p, h, handlers.Options{Arena: a, Inline: true}) }()
 	f := recv(t, p.f, "SetInline")
 	sub := execSub(1, nil)
-	if !f(&sub, &ucmd.Reply{}) || calls != 1 {
+	if !f(&sub, &ucmd.Reply{}) || execs != 1 {
 		t.Error("the handler did not run inline")
 	}
 	recv(t, p.asked, "the fetch of the one getter")
@@ -282,11 +289,27 @@ func TestLateInlineCall(t *testing.T) {
 	if recv(t, p.f, "SetInline") != nil {
 		t.Error("the function was not taken back")
 	}
-	for _, code := range []ucmd.Subcode{ucmd.SubExec, ucmd.SubAttachSess, ucmd.SubAllocMem} {
-		sub.Code = code
-		if f(&sub, &ucmd.Reply{}) || calls != 1 {
-			t.Errorf("%v was carried out after the end", code)
+	addr, err := a.Alloc(4096)
+	if err != nil {
+		t.Fatal(err)
+	}
+	busy := ucmd.Reply{Type: ucmd.ReplyCompleted, Status: scsi.Busy}
+	for code, want := range map[ucmd.Subcode]ucmd.Reply{
+		ucmd.SubExec: busy, ucmd.SubParse: busy, ucmd.SubExtCopyRemap: busy, ucmd.SubAllocMem: {},
+		ucmd.SubAttachSess: {Result: -14}, ucmd.SubDetachSess: {}, ucmd.SubTMReceived: {}, ucmd.SubTMDone: {Result: -129},
+		ucmd.SubOnCachedMemFree: {},
+	} {
+		sub := ucmd.Subcommand{Code: code, AllocLen: 4096, BufLen: 4096, Dir: scsi.DirRead, Sess: &ucmd.SessInfo{}}
+		if code == ucmd.SubOnCachedMemFree {
+			sub.PBuf = addr
 		}
+		var got ucmd.Reply
+		if !f(&sub, &got) || fmt.Sprint(got) != fmt.Sprint(want) || h.calls != nil || execs != 1 {
+			t.Errorf("%v: got %+v, want %+v; %d calls of Exec, others: %v", code, got, want, execs, h.calls)
+		}
+	}
+	if live := a.Stats().Live; live != 0 {
+		t.Errorf("I3: %d buffers are live", live)
 	}
 	if len(p.asked) != 0 {
 		t.Error("more than one getter beside the connections")
