@@ -100,6 +100,7 @@ type config struct {
 	MaxConnections   int
 	MaxInflight      int   // requests, per connection
 	MaxInflightBytes int64 // payload, per connection
+	MaxBufferBytes   int64 // data buffers of all devices
 	HandshakeTimeout time.Duration
 	DrainTimeout     time.Duration // 0: without end
 
@@ -128,6 +129,7 @@ func defaultConfig() *config {
 		MaxConnections:   128,
 		MaxInflight:      128,
 		MaxInflightBytes: 64 << 20,
+		MaxBufferBytes:   1 << 30,
 		HandshakeTimeout: 30 * time.Second,
 		DrainTimeout:     30 * time.Second,
 		LogLevel:         logrus.InfoLevel,

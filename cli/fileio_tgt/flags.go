@@ -219,6 +219,14 @@ var options = []option{
 		},
 	},
 	{
+		name: "max_buffers", category: catNet, arg: "SIZE",
+		usage: "The most memory in data buffers of all devices together, in bytes or with a suffix K, M or G. " +
+			"Commands that find none free are tried again for some seconds, and then fail with ENOMEM.",
+		bind: func(c *config) value {
+			return byteCount{sizeValue{p: &c.MaxBufferBytes, unit: 1, min: 2 * maxPayload, max: 1 << 44, example: 1 << 30}}
+		},
+	},
+	{
 		name: "handshake_timeout", category: catNet, arg: "TIME",
 		usage: "Drop a client that has not finished its negotiation after this time (10s, 1m30s, a bare number is " +
 			"seconds).",
