@@ -83,3 +83,24 @@ func BenchmarkSubmit(b *testing.B) {
 		})
 	}
 }
+
+// TestNoAllocationPerCommand: what the benchmark reports must stay so.
+func TestNoAllocationPerCommand(t *testing.T) {
+	d := NewDevice("disk", &instantHandler{dir: scsi.DirWrite}, Options{})
+	s, err := d.NewSession(context.Background(), &instantFront{Stop}, SessionInfo{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c Cmd
+	cdb := cdbWrite.Slice()
+	if n := testing.AllocsPerRun(100, func() {
+		c.Init(cdb, scsi.QueueSimple)
+		s.Submit(&c)
+		c.DataReceived()
+	}); n != 0 {
+		t.Errorf("%v allocations per command", n)
+	}
+	if err := s.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -18,8 +18,8 @@ type internalCmd struct {
 }
 
 // submitInternal starts i on the parent's session. It does not wait at the
-// door (its parent is past it, and active) nor for its turn (its parent has
-// it).
+// door nor for its turn: its parent is past both, and is active as long as it
+// has commands of its own, so they need not be counted as such.
 func (s *Session) submitInternal(i *internalCmd, cdb []byte) {
 	c := &i.cmd
 	c.Init(cdb, scsi.QueueHeadOfQueue)
@@ -29,7 +29,6 @@ func (s *Session) submitInternal(i *internalCmd, cdb []byte) {
 	c.state = stateParse
 	s.mu.Lock()
 	s.link(c)
-	s.activate(c)
 	s.mu.Unlock()
 	c.run()
 }

@@ -201,3 +201,35 @@ func TestInternalCommandsHaveTheirParentsTurn(t *testing.T) {
 		}
 	}
 }
+
+// TestInternalCommandsHoldUpNobody: they are HEAD OF QUEUE by name only.
+func TestInternalCommandsHoldUpNobody(t *testing.T) {
+	r := newRig(t, Options{})
+	var child, stopped *Cmd
+	r.h.parse = func(c *Cmd) Verdict {
+		parseSBC(c)
+		if c.Tag == 2 {
+			stopped = c
+			return Stop
+		}
+		return Continue
+	}
+	r.h.exec = func(c *Cmd) {
+		switch {
+		case c.internal:
+			child = c
+		case c.Op() == scsi.OpWriteSame16:
+			c.WriteSame([]Range{{0, 1}})
+		default:
+			finish(c)
+		}
+	}
+	parent := r.submit(1, writeSame16(0, 1))
+	s := r.submit(2, cdbNone)
+	o := r.submitAs(3, cdbNone, order) // makes the others look
+	stopped.ParseDone()
+	ended(t, s, scsi.Good)
+	finish(child)
+	ended(t, parent, scsi.Good)
+	ended(t, o, scsi.Good)
+}

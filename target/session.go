@@ -220,7 +220,13 @@ func (s *Session) Close(ctx context.Context) error {
 	return nil
 }
 
+// wait waits for over to be closed; what is over already is, whatever ctx says.
 func wait(ctx context.Context, over <-chan struct{}) error {
+	select {
+	case <-over:
+		return nil
+	default:
+	}
 	select {
 	case <-over:
 		return nil

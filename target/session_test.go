@@ -76,36 +76,72 @@ func TestCloseMeansSilence(t *testing.T) {
 		t.Errorf("%d task management functions over, result %d", len(f.tms), m.Result)
 	}
 	r.took()
-	if err := s.Close(soon(t)); err != nil {
-		t.Error(err)
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	for range 20 {
+		if err := s.Close(over); err != nil {
+			t.Fatal(err) // it is closed, and stays so
+		}
 	}
 }
 
-// TestCloseWaitsForFreed: the front end's Freed has returned when Close does.
-func TestCloseWaitsForFreed(t *testing.T) {
-	r := newRig(t, Options{})
-	entered, leave := make(chan struct{}), make(chan struct{})
-	f := &slowFreed{fakeFront: newFront(t), entered: entered, leave: leave}
-	s := r.attach(f)
-	go s.Submit(command(1, cdbNone, scsi.QueueSimple))
-	await(t, "Freed", entered)
-	if err := s.Close(brief(t)); !errors.Is(err, context.DeadlineExceeded) {
-		t.Fatalf("Close: %v", err)
-	}
-	close(leave)
-	if err := s.Close(soon(t)); err != nil {
-		t.Fatal(err)
+// TestCloseWaitsForTheFrontEnd: Freed and TMDone have returned when Close does.
+func TestCloseWaitsForTheFrontEnd(t *testing.T) {
+	for name, use := range map[string]func(*Session){
+		"Freed":  func(s *Session) { s.Submit(command(1, cdbNone, simple)) },
+		"TMDone": func(s *Session) { s.TaskMgmt(&MgmtCmd{Fn: LUNReset}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, Options{})
+			f := &slowFront{fakeFront: newFront(t), entered: make(chan struct{}), leave: make(chan struct{})}
+			s := r.attach(f)
+			go use(s)
+			await(t, name, f.entered)
+			if err := s.Close(brief(t)); !errors.Is(err, context.DeadlineExceeded) {
+				t.Fatalf("Close: %v", err)
+			}
+			close(f.leave)
+			if err := s.Close(soon(t)); err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 }
 
-type slowFreed struct {
+// slowFront takes its time with the end of things.
+type slowFront struct {
 	*fakeFront
 	entered, leave chan struct{}
 }
 
-func (f *slowFreed) Freed(*Cmd) {
+func (f *slowFront) Freed(*Cmd) {
 	close(f.entered)
 	<-f.leave
+}
+
+func (f *slowFront) TMDone(*MgmtCmd) { f.Freed(nil) }
+
+// TestCloseWaitsForRefusedCommands: what was submitted to a session that the
+// release of the device has ended is waited for as well.
+func TestCloseWaitsForRefusedCommands(t *testing.T) {
+	r := newRig(t, Options{})
+	if err := r.dev.Unregister(soon(t)); err != nil {
+		t.Fatal(err)
+	}
+	r.f.hold = true
+	c := r.submit(1, cdbNone)
+	for range 2 {
+		if err := r.sess.Close(brief(t)); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("Close: %v", err)
+		}
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- r.sess.Close(soon(t)) }()
+	r.f.deliver()
+	if err := await(t, "Close", closed); err != nil {
+		t.Fatal(err)
+	}
+	endedWith(t, c, scsi.SenseLUNotSupported)
 }
 
 // TestR70Unregister: commands at the door and those that wait for their turn

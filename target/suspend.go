@@ -164,28 +164,23 @@ func (s *Session) deactivate(c *Cmd) {
 	}
 }
 
-// xferStart: c waits for the initiator's data and is not active meanwhile. An
-// internal command's data is at hand, and its active parent waits for it: it
-// stays active.
+// xferStart: c waits for the initiator's data and is not active meanwhile.
 func (s *Session) xferStart(c *Cmd) {
-	if c.internal {
-		return
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.deactivate(c)
 }
 
 // xferEnd: the wait for data is over. false: c is held, because the device has
-// been suspended meanwhile. A command that is to end anyway is not held.
+// been suspended meanwhile.
 func (s *Session) xferEnd(c *Cmd) bool {
-	if c.internal {
-		return true
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
+	case c.internal:
+		// The suspension waits for its parent, which waits for it.
 	case c.completed || c.aborted.Load() || s.gone.Load():
+		// It ends without the handler.
 	case s.suspended:
 		s.held.push(c)
 		return false

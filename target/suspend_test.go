@@ -155,6 +155,35 @@ func TestResumeEnds(t *testing.T) {
 	r.eventually("it ends", func() bool { return r.sess.Inflight() == 0 })
 }
 
+// TestOneDrainsAtATime: a command that has not come back from its front end
+// since the last resumption keeps the order of those behind it.
+func TestOneDrainsAtATime(t *testing.T) {
+	r := newRig(t, Options{})
+	inXmit, leave := make(chan struct{}), make(chan struct{})
+	r.f.xmit = func(c *Cmd) {
+		switch c.Tag {
+		case 1:
+			r.submit(2, cdbNone) // one more than resume knows of
+		case 2:
+			close(inXmit)
+			<-leave
+		}
+		c.Delivered(Delivered)
+	}
+	resume := r.suspend()
+	r.submit(1, cdbNone)
+	resume()
+	await(t, "the second response", inXmit)
+	resume = r.suspend() // 2 is done, and not active
+	cmds := []*Cmd{r.submit(3, cdbNone), r.submit(4, cdbNone)}
+	resume()
+	cmds = append(cmds, r.submit(5, cdbNone))
+	r.responses(1, 2)
+	close(leave)
+	r.freed(cmds...)
+	r.responses(1, 2, 3, 4, 5)
+}
+
 // TestSuspendDeadline: when commands don't end in time nothing is suspended
 // (EBUSY of rule R16), and what was held meanwhile goes on.
 func TestSuspendDeadline(t *testing.T) {
@@ -315,6 +344,30 @@ func TestInternalCommandsPassTheDoor(t *testing.T) {
 	resume := await(t, "the suspension", got)
 	ended(t, c, scsi.Good)
 	resume()
+}
+
+// TestNewSessionIsShut: what a front end submits to a session that it hears of
+// before NewSession returns waits for the end of the attachment.
+func TestNewSessionIsShut(t *testing.T) {
+	r := newRig(t, Options{})
+	f := &eager{fakeFront: newFront(t), c: command(1, cdbNone, simple)}
+	f.check = func() { r.took("attach 2") }
+	r.attach(f)
+	ended(t, f.c, scsi.Good)
+	r.took("parse 1", "exec 1", "free 1")
+}
+
+// eager submits a command as soon as it hears of its session.
+type eager struct {
+	*fakeFront
+	c     *Cmd
+	check func()
+}
+
+func (f *eager) AEN(s *Session, _ UnitAttention) bool {
+	s.Submit(f.c)
+	f.check()
+	return true
 }
 
 // TestSuspendNewSession: a session that attaches is open afterwards, and one
