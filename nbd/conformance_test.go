@@ -67,7 +67,7 @@ func TestConformanceShutdown(t *testing.T) {
 			Dial: r.dial, Stall: r.disks[0].stall.Stall,
 			Shutdown: func() {
 				go r.stop()
-				<-r.srv.quit
+				<-r.srv.quit.Done()
 			},
 			Stopped: r.stopped, Socket: r.socket,
 		}

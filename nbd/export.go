@@ -2,176 +2,88 @@ package nbd
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math"
 	"sync"
 	"sync/atomic"
 
-	"scstuser/scsi"
+	"github.com/sirupsen/logrus"
+
 	"scstuser/target"
 )
 
 // ExportConfig says what to export.
 type ExportConfig struct {
-	// Name is what clients ask for; see ExportInfo.
-	Name        string
-	Description string
-	Device      *target.Device
+	// Name is what clients ask for, and Description a line for people; see
+	// ExportInfo for what they may be.
+	Name, Description string
+	// Device is the device. Its owner keeps it and releases it.
+	Device *target.Device
 }
 
-// Export is a device as clients see it. What it can do was found out by
-// asking the device itself, whatever handler stands behind it.
+// Export is a device as clients see it. What it can do was found out by asking
+// the device itself, whatever handler stands behind it (discover.go). Its
+// methods may be called from any goroutine.
 type Export struct {
 	name, description string
 	dev               *target.Device
 	probe             *initiator
+	log               *logrus.Entry
 
-	// Set once, before the first client.
-	blockSize uint32
-	readOnly  bool
-	// fua: the device takes the FUA bit; else a write is followed by a sync.
-	fua               bool
-	canTrim, canCache bool
-	canWriteSame      bool // NDOB; else zeroes are written
-	canWriteSameUnmap bool // and unmapped blocks read as zeroes
-	maxUnmap          uint64
-	maxWriteSame      uint64
-	maxPayload        uint32
+	// caps do not change any more once the export is offered.
+	caps
 
-	// size is the size in bytes as last asked.
+	// size is the size in bytes as last asked; gone: the device is being
+	// released.
 	size atomic.Uint64
 	gone atomic.Bool
 
-	// refreshing lets one goroutine at a time ask for the size.
-	refreshing sync.Mutex
-	background sync.WaitGroup
+	// attaching is held by the client that tries to attach to the device.
+	attaching chan struct{}
+
+	// mu guards refreshing (a goroutine asks for the size), stale (it has to
+	// ask again) and closed (it must not).
+	mu                        sync.Mutex
+	refreshing, stale, closed bool
+	// refreshed is where close waits for that goroutine.
+	refreshed sync.Cond
 }
+
+var _ exportRef = (*Export)(nil)
 
 // Name returns the export's name.
 func (e *Export) Name() string { return e.name }
 
-// Size returns the export's size in bytes.
+// Size returns the export's size in bytes, as the device last told it.
 func (e *Export) Size() uint64 { return e.size.Load() }
 
-// BlockSize returns the logical block size in bytes.
+// BlockSize returns the logical block size in bytes, the unit of all requests.
 func (e *Export) BlockSize() uint32 { return e.blockSize }
 
-// ReadOnly says whether clients may write.
+// ReadOnly says whether the device refuses to be changed (row 21).
 func (e *Export) ReadOnly() bool { return e.readOnly }
 
 // newExport attaches to the device and asks what it is.
-func newExport(ctx context.Context, cfg ExportConfig, maxPayload uint32) (*Export, error) {
-	e := &Export{name: cfg.Name, description: cfg.Description, dev: cfg.Device}
+func newExport(ctx context.Context, cfg ExportConfig, o *Options) (*Export, error) {
+	e := &Export{
+		name: cfg.Name, description: cfg.Description, dev: cfg.Device,
+		log: o.Log.WithField("export", cfg.Name), attaching: make(chan struct{}, 1),
+	}
+	e.refreshed.L = &e.mu
 	var err error
 	e.probe, err = newInitiator(ctx, cfg.Device, cfg.Name, e.capacityChanged, func() { e.gone.Store(true) })
 	if err != nil {
-		return nil, fmt.Errorf("export %q: %w", cfg.Name, err)
+		return nil, err
 	}
-	if err := e.discover(ctx, maxPayload); err != nil {
+	err = e.discover(ctx, o.MaxPayload)
+	if err == nil {
+		info, _ := e.info()
+		err = info.Validate()
+	}
+	if err != nil {
 		_ = e.close(ctx)
-		return nil, fmt.Errorf("export %q: %w", cfg.Name, err)
+		return nil, err
 	}
 	return e, nil
-}
-
-// discover asks the device what it can do. Only the capacity is a must.
-func (e *Export) discover(ctx context.Context, maxPayload uint32) error {
-	c, err := e.capacity(ctx)
-	if err != nil {
-		return err
-	}
-	e.blockSize = c.BlockSize
-	if b := c.BlockSize; b == 0 || b&(b-1) != 0 || b > maxMinBlock {
-		return fmt.Errorf("a block size of %d bytes can't be exported: NBD takes powers of two up to %d", b, maxMinBlock)
-	}
-	e.size.Store((c.LastLBA + 1) * uint64(c.BlockSize))
-	if b, err := e.probe.do(ctx, scsi.EncodeModeSense10(true, 0, 0x3f, 0, 252)); err == nil {
-		if h, _, _, err := scsi.ParseModeHeader10(b); err == nil {
-			e.readOnly, e.fua = h.WriteProtected, h.DPOFUA
-		}
-	}
-	e.discoverLimits(ctx, maxPayload)
-	if c.LBPME {
-		e.discoverProvisioning(ctx, c.LBPRZ)
-	}
-	e.canWriteSame = !e.readOnly && e.supports(ctx, scsi.OpWriteSame16)
-	e.canTrim = e.canTrim && !e.readOnly && e.supports(ctx, scsi.OpUnmap)
-	e.canCache = e.supports(ctx, scsi.OpPreFetch16)
-	return nil
-}
-
-// discoverLimits reads the Block Limits page.
-func (e *Export) discoverLimits(ctx context.Context, maxPayload uint32) {
-	e.maxPayload, e.maxUnmap, e.maxWriteSame = maxPayload, math.MaxUint32, math.MaxUint32
-	b, err := e.probe.do(ctx, scsi.EncodeInquiry(true, scsi.VPDBlockLimits, 252))
-	if err != nil {
-		return
-	}
-	l, err := scsi.ParseVPDBlockLimits(b)
-	if err != nil {
-		return
-	}
-	if l.MaxTransfer > 0 {
-		e.maxPayload = uint32(min(uint64(maxPayload), uint64(l.MaxTransfer)*uint64(e.blockSize)))
-	}
-	if l.MaxUnmapBlocks > 0 {
-		e.maxUnmap = uint64(l.MaxUnmapBlocks)
-	}
-	if l.MaxWriteSame > 0 {
-		e.maxWriteSame = min(l.MaxWriteSame, math.MaxUint32)
-	}
-}
-
-// discoverProvisioning reads the Logical Block Provisioning page.
-func (e *Export) discoverProvisioning(ctx context.Context, readsZero bool) {
-	b, err := e.probe.do(ctx, scsi.EncodeInquiry(true, scsi.VPDLogicalProvisioning, 252))
-	if err != nil {
-		return
-	}
-	if p, err := scsi.ParseVPDLogicalProvisioning(b); err == nil {
-		e.canTrim = p.LBPU
-		e.canWriteSameUnmap = p.LBPWS && readsZero
-	}
-}
-
-// supports asks whether the device knows a command. One that can't be asked
-// is taken not to: what it lacks is done another way, or not offered.
-func (e *Export) supports(ctx context.Context, op scsi.Opcode) bool {
-	b, err := e.probe.do(ctx, scsi.EncodeReportSupportedOpcodes(1, op, 0, false, 252))
-	if err != nil {
-		return false
-	}
-	ok, err := scsi.ParseSupport(b)
-	return err == nil && ok
-}
-
-// capacity reads the size and the block size.
-func (e *Export) capacity(ctx context.Context) (scsi.Capacity, error) {
-	b, err := e.probe.do(ctx, scsi.EncodeReadCapacity16(32))
-	if err == nil {
-		return scsi.ParseReadCapacity16(b)
-	}
-	var refused *senseError
-	if !errors.As(err, &refused) || refused.sense.Key != scsi.KeyIllegalRequest {
-		return scsi.Capacity{}, fmt.Errorf("read capacity: %w", err)
-	}
-	if b, err = e.probe.do(ctx, scsi.EncodeReadCapacity10()); err != nil {
-		return scsi.Capacity{}, fmt.Errorf("read capacity: %w", err)
-	}
-	return scsi.ParseReadCapacity10(b)
-}
-
-// capacityChanged asks again. It is called by the device, so it asks on a
-// goroutine of its own.
-func (e *Export) capacityChanged() {
-	e.background.Go(func() {
-		e.refreshing.Lock()
-		defer e.refreshing.Unlock()
-		if c, err := e.capacity(context.Background()); err == nil && c.BlockSize == e.blockSize {
-			e.size.Store((c.LastLBA + 1) * uint64(c.BlockSize))
-		}
-	})
 }
 
 // flags are the transmission flags (rows 13, 21): what really works.
@@ -197,15 +109,74 @@ func (e *Export) info() (ExportInfo, error) {
 	}
 	return ExportInfo{
 		Name: e.name, Description: e.description, Size: e.size.Load(), Flags: e.flags(),
-		MinBlock: e.blockSize, PreferredBlock: max(e.blockSize, preferredBlock), MaxBlock: e.maxPayload,
+		MinBlock: e.blockSize, PreferredBlock: e.preferredBlock, MaxBlock: e.maxPayload,
 	}, nil
 }
 
-// preferredBlock is what a page cache likes, in bytes.
-const preferredBlock = 4096
+// capacityChanged asks the device for its size again. It is called by the
+// device, so it asks on a goroutine of its own.
+func (e *Export) capacityChanged() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case e.closed:
+	case e.refreshing:
+		e.stale = true // what that one hears may be old
+	default:
+		e.refreshing = true
+		go e.refresh()
+	}
+}
 
-// close leaves the device.
+// refresh asks until what it has heard is not older than the last change.
+func (e *Export) refresh() {
+	for {
+		if err := e.readSize(context.Background()); err != nil {
+			e.log.WithError(err).Warn("the new size of the device can't be found out; the old one stays")
+		}
+		e.mu.Lock()
+		if !e.stale || e.closed {
+			e.refreshing = false
+			e.refreshed.Broadcast()
+			e.mu.Unlock()
+			return
+		}
+		e.stale = false
+		e.mu.Unlock()
+	}
+}
+
+// readSize takes over the device's present size. Its block size can't change
+// under clients that have been told another one.
+func (e *Export) readSize(ctx context.Context) error {
+	c, err := e.probe.capacity(ctx)
+	if err != nil {
+		return err
+	}
+	if c.BlockSize != e.blockSize {
+		return fmt.Errorf("its block size has changed from %d to %d bytes: export it anew", e.blockSize, c.BlockSize)
+	}
+	size, err := sizeOf(c)
+	if err == nil {
+		e.size.Store(size)
+	}
+	return err
+}
+
+// close leaves the device. It waits for what is being asked, or for ctx. It may
+// be called again.
 func (e *Export) close(ctx context.Context) error {
-	e.background.Wait()
+	wake := context.AfterFunc(ctx, func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.refreshed.Broadcast()
+	})
+	defer wake()
+	e.mu.Lock()
+	e.closed = true
+	for e.refreshing && ctx.Err() == nil {
+		e.refreshed.Wait()
+	}
+	e.mu.Unlock()
 	return e.probe.sess.Close(ctx)
 }

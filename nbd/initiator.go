@@ -15,55 +15,113 @@ type initiator struct {
 	sess *target.Session
 	// token is held by the command under way.
 	token chan struct{}
-	// changed is called when the device's capacity has changed.
-	changed func()
-	// gone is called when the device is being released.
-	gone func()
+	// changed is called when the device's capacity has changed, gone when it
+	// is being released. They do not wait.
+	changed, gone func()
 }
 
-// probe is a command of an initiator.
-type probe struct {
-	cmd   target.Cmd
-	data  []byte
-	sense scsi.Sense
-	over  chan struct{}
+var _ target.Frontend = (*initiator)(nil)
+
+// question is a command of an initiator. It belongs to the target till it is
+// freed, whether or not somebody still waits for the answer.
+type question struct {
+	cmd    target.Cmd
+	status scsi.Status
+	data   []byte
+	sense  scsi.Sense
+	over   chan struct{} // closed when cmd is freed
 }
 
 func newInitiator(ctx context.Context, dev *target.Device, name string, changed, gone func()) (*initiator, error) {
 	i := &initiator{token: make(chan struct{}, 1), changed: changed, gone: gone}
-	s, err := dev.NewSession(ctx, i, target.SessionInfo{
+	var err error
+	i.sess, err = dev.NewSession(ctx, i, target.SessionInfo{
 		Initiator: "nbd-export", Target: name, TransportVersion: transportVersion,
 	})
-	i.sess = s
 	return i, err
 }
 
-// do carries out a command that reads, or transfers nothing. It waits for the
-// outcome even if ctx ends first: the command is the device's till then.
-func (i *initiator) do(ctx context.Context, cdb scsi.CDB) (data []byte, err error) {
+// do carries out a command that reads, or transfers nothing. When ctx ends
+// first the answer is not waited for; the next question is, for its turn.
+func (i *initiator) do(ctx context.Context, cdb scsi.CDB) ([]byte, error) {
+	for range maxTries {
+		q, err := i.ask(ctx, cdb)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case q.status == scsi.Good || q.status == scsi.ConditionMet || q.sense.Key == scsi.KeyRecovered:
+			return q.data, nil
+		case q.sense.Key == scsi.KeyUnitAttention:
+			continue
+		case q.status == scsi.CheckCondition:
+			return nil, &senseError{q.sense}
+		}
+		return nil, fmt.Errorf("%v: status %v", q.cmd.Op(), q.status)
+	}
+	return nil, errors.New("the device answers nothing but unit attentions")
+}
+
+// ask sends one command and waits for its outcome.
+func (i *initiator) ask(ctx context.Context, cdb scsi.CDB) (*question, error) {
 	select {
 	case i.token <- struct{}{}:
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	defer func() { <-i.token }()
-	for range maxTries {
-		p := &probe{over: make(chan struct{})}
-		p.cmd.Init(cdb.Slice(), scsi.QueueSimple)
-		p.cmd.Front = p
-		i.sess.Submit(&p.cmd)
-		<-p.over
-		switch {
-		case p.cmd.Status == scsi.Good || p.cmd.Status == scsi.ConditionMet:
-			return p.data, nil
-		case p.cmd.Status == scsi.CheckCondition && p.sense.Key == scsi.KeyUnitAttention:
-			continue
-		case p.cmd.Status == scsi.CheckCondition:
-			return nil, &senseError{p.sense}
-		}
-		return nil, fmt.Errorf("%v: status %v", p.cmd.Op(), p.cmd.Status)
+	q := &question{over: make(chan struct{})}
+	q.cmd.Init(cdb.Slice(), scsi.QueueSimple)
+	q.cmd.Front = q
+	i.sess.Submit(&q.cmd)
+	select {
+	case <-q.over:
+		return q, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("the device does not answer: %w", ctx.Err())
 	}
-	return nil, errors.New("the device answers nothing but unit attentions")
+}
+
+// supports asks whether the device knows a command. One that can't be asked is
+// taken not to: what it lacks is done another way, or not offered.
+func (i *initiator) supports(ctx context.Context, op scsi.Opcode) bool {
+	b, err := i.do(ctx, scsi.EncodeReportSupportedOpcodes(scsi.ReportOne, op, 0, false, 252))
+	if err != nil {
+		return false
+	}
+	ok, err := scsi.ParseSupport(b)
+	return err == nil && ok
+}
+
+// capacity asks for the number of blocks and their size.
+func (i *initiator) capacity(ctx context.Context) (scsi.Capacity, error) {
+	b, err := i.do(ctx, scsi.EncodeReadCapacity16(scsi.Capacity16Len))
+	if err == nil {
+		return capacityOf(scsi.ParseReadCapacity16(b))
+	}
+	var refused *senseError
+	if !errors.As(err, &refused) || refused.sense.Key != scsi.KeyIllegalRequest {
+		return scsi.Capacity{}, fmt.Errorf("read capacity: %w", err)
+	}
+	if b, err = i.do(ctx, scsi.EncodeReadCapacity10()); err != nil {
+		return scsi.Capacity{}, fmt.Errorf("read capacity: %w", err)
+	}
+	c, err := scsi.ParseReadCapacity10(b)
+	if err == nil && c.LastLBA == 0xffffffff {
+		return c, errors.New("read capacity: the device is too large for READ CAPACITY(10) and refuses READ CAPACITY(16)")
+	}
+	return capacityOf(c, err)
+}
+
+// capacityOf wraps the error of a parser, and finds the one thing that a
+// capacity can't be without.
+func capacityOf(c scsi.Capacity, err error) (scsi.Capacity, error) {
+	if err != nil {
+		return c, fmt.Errorf("read capacity: %w", err)
+	}
+	if c.BlockSize == 0 {
+		return c, errors.New("read capacity: the device says that its blocks have 0 bytes")
+	}
+	return c, nil
 }
 
 // senseError is CHECK CONDITION as an error.
@@ -71,28 +129,39 @@ type senseError struct{ sense scsi.Sense }
 
 func (e *senseError) Error() string { return e.sense.String() }
 
+// RdyToXfer implements target.Frontend.
 func (i *initiator) RdyToXfer(c *target.Cmd) target.Verdict {
 	clear(c.Buf) // it sends nothing
 	return target.Continue
 }
 
+// XmitResponse implements target.Frontend.
 func (i *initiator) XmitResponse(c *target.Cmd) {
-	p := c.Front.(*probe)
-	p.data = append([]byte(nil), c.Data()...)
+	q := c.Front.(*question)
+	q.status = c.Status
+	q.data = append([]byte(nil), c.Data()...)
 	if c.Status == scsi.CheckCondition {
-		p.sense, _ = scsi.ParseSense(c.Sense())
+		q.sense, _ = scsi.ParseSense(c.Sense())
 	}
 	c.Delivered(target.Delivered)
 }
 
-func (i *initiator) Freed(c *target.Cmd) { close(c.Front.(*probe).over) }
+// Freed implements target.Frontend.
+func (i *initiator) Freed(c *target.Cmd) {
+	<-i.token
+	close(c.Front.(*question).over)
+}
 
+// AEN implements target.Frontend.
 func (i *initiator) AEN(_ *target.Session, ua target.UnitAttention) bool {
-	if ua == scsi.SenseCapacityChanged {
+	if ua.Is(scsi.SenseCapacityChanged) {
 		i.changed()
 	}
 	return true
 }
 
+// SessionGone implements target.Frontend.
 func (i *initiator) SessionGone(*target.Session) { i.gone() }
-func (i *initiator) TMDone(*target.MgmtCmd)      {}
+
+// TMDone implements target.Frontend; an initiator sends no task management.
+func (i *initiator) TMDone(*target.MgmtCmd) {}

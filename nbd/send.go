@@ -2,20 +2,20 @@ package nbd
 
 import (
 	"errors"
+	"time"
 
 	"scstuser/target"
 )
 
-// answer queues the reply to r; errno and data are set. If the reply belongs
-// to a command that waits for its delivery, the command goes on when the bytes
-// have left.
+// answer queues the reply to r; errno and data are set. A request whose payload
+// did not come gets none. r is over when its reply has left, or can't.
 func (c *conn) answer(r *request) {
 	if r.errno != errnoNone {
 		r.data = nil
 	}
 	putSimpleReply(r.hdr[:], r.errno, r.h.cookie)
 	c.mu.Lock()
-	if c.dead || r.mute {
+	if r.mute || c.failed != nil {
 		c.mu.Unlock()
 		r.delivered(target.DeliveryFailed)
 		return
@@ -28,28 +28,19 @@ func (c *conn) answer(r *request) {
 	}
 	c.sending = true
 	c.mu.Unlock()
-	// Not waiting: this is a worker, which others need.
+	// Without waiting: this may be a worker, whom others need too.
 	c.flush(false)
 }
 
-// delivered ends r: its command, if it has one, else itself.
-func (r *request) delivered(d target.Delivery) {
-	if r.cmd.AwaitsDelivery() {
-		r.cmd.Delivered(d)
-		return
-	}
-	r.c.drop(r)
-}
-
-// cork: run is going to send.
+// cork says that the connection's goroutine is going to send.
 func (c *conn) cork() {
 	c.mu.Lock()
 	c.corked = true
 	c.mu.Unlock()
 }
 
-// uncork sends what is queued, and waits for room if the client is slow: the
-// connection reads no more meanwhile, which is what slows the client down.
+// uncork sends what is queued, and waits for the client to take it: the
+// connection reads nothing meanwhile, which is what slows the client down.
 func (c *conn) uncork() {
 	c.mu.Lock()
 	c.corked = false
@@ -63,55 +54,61 @@ func (c *conn) uncork() {
 }
 
 // flush sends until the queue is empty. The caller has set sending. Without
-// wait it does not hold up its goroutine for a slow client: another one goes
-// on.
+// wait it does not hold its goroutine up for a slow client: another one takes
+// over, with the right to send.
 func (c *conn) flush(wait bool) {
 	for {
-		if len(c.batch) == 0 && !c.nextBatch() {
-			return
+		ok := true
+		if len(c.batch) == 0 {
+			var more bool
+			if more, ok = c.nextBatch(); !more {
+				return
+			}
 		}
-		err := c.tr.send(c.vec, &c.pos, wait)
-		if errors.Is(err, errWouldBlock) {
+		var err error
+		if ok {
+			err = c.tr.send(&c.vec, wait)
+		}
+		switch {
+		case errors.Is(err, errWouldBlock):
 			c.flushers.Go(func() { c.flush(true) })
 			return
+		case err != nil:
+			c.fail(err)
+			ok = false
 		}
-		d := target.Delivered
-		if err != nil {
-			d = target.DeliveryFailed
-			c.kill()
-		}
-		c.endBatch(d)
+		c.endBatch(ok)
 	}
 }
 
-// nextBatch takes the queue over; false: it is empty and nobody sends now.
-func (c *conn) nextBatch() bool {
+// nextBatch takes the queue over. more: there was something in it; else the
+// right to send has been given up. ok: it can be sent.
+func (c *conn) nextBatch() (more, ok bool) {
 	c.mu.Lock()
 	if len(c.out) == 0 {
 		c.sending = false
-		wake := c.waiting
 		c.mu.Unlock()
-		if wake {
-			c.signal()
-		}
-		return false
+		return false, false
 	}
 	c.batch, c.out = c.out, c.batch
 	c.outBytes = 0
+	ok = c.failed == nil
 	c.mu.Unlock()
 	for _, r := range c.batch {
-		c.vec = append(c.vec, r.hdr[:])
-		if len(r.data) > 0 {
-			c.vec = append(c.vec, r.data)
-		}
+		c.vec.add(r.hdr[:])
+		c.vec.add(r.data)
 	}
-	return true
+	return true, ok
 }
 
-// endBatch ends the requests of the batch.
-func (c *conn) endBatch(d target.Delivery) {
-	clear(c.vec)
-	c.vec, c.pos = c.vec[:0], sendPos{}
+// endBatch ends the requests of the batch: their replies have left, or never
+// will.
+func (c *conn) endBatch(ok bool) {
+	d := target.Delivered
+	if !ok {
+		d = target.DeliveryFailed
+	}
+	c.vec.reset()
 	for i, r := range c.batch {
 		c.batch[i] = nil
 		r.delivered(d)
@@ -119,10 +116,14 @@ func (c *conn) endBatch(d target.Delivery) {
 	c.batch = c.batch[:0]
 }
 
-// kill notes that the client is gone; the goroutine hears of it by its recv.
-func (c *conn) kill() {
+// fail notes that nothing can be sent any more: what the client would get now
+// might be the middle of something. The connection's goroutine hears of it by
+// its recv.
+func (c *conn) fail(err error) {
 	c.mu.Lock()
-	c.dead = true
+	if c.failed == nil {
+		c.failed = err
+	}
 	c.mu.Unlock()
-	c.tr.stopReading(0)
+	c.tr.stopReading(time.Unix(1, 0))
 }

@@ -130,6 +130,27 @@ func TestFact36AllocMem(t *testing.T) {
 	}
 }
 
+// shortMemory maps less than it was asked for.
+type shortMemory struct{ *testMemory }
+
+func (m shortMemory) Map(addr uint64, n int) ([]byte, error) {
+	b, err := m.testMemory.Map(addr, n)
+	return b[:max(len(b)-1, 0)], err
+}
+
+// I7: a Memory that maps less than it was asked for is not believed.
+func TestI7ShortMapping(t *testing.T) {
+	b := newBench(t)
+	defer b.close()
+	b.dev.mem = shortMemory{b.mem}
+	c := b.write(8)
+	b.refused(allocReply(b.get(SubAllocMem), b.mem.alloc(4096)), errEFAULT)
+	b.ended(c, scsi.CheckCondition, senseAborted)
+	if n := b.mem.mapped(); n != 0 {
+		t.Errorf("%d buffers mapped", n)
+	}
+}
+
 // R51: without reuse a buffer may be anywhere.
 func TestR51UnalignedWithoutReuse(t *testing.T) {
 	b := newBench(t, withReuse(ReuseNone))

@@ -335,6 +335,35 @@ func TestR27RequeuedCommandEndsOnce(t *testing.T) {
 	}
 }
 
+// The same with the reply right in the middle of that.
+func TestR27ReplyWhileARequeuedCommandEnds(t *testing.T) {
+	b := newBareBench(t)
+	defer b.close()
+	f := &gatedFront{testFront: &testFront{noAEN: true}}
+	b.sess = b.attach(f)
+	c := b.submit(syncCDB)
+	b.none() // the attachment's unit attention
+	b.ended(c, scsi.CheckCondition, "06/29/00")
+	c = b.submit(syncCDB)
+	s := b.get(SubExec)
+	b.dev.Requeue(s.Handle)
+	b.dev.CapacityChanged()
+	g := newGate()
+	f.onXmit = g
+	fetched := make(chan bool)
+	go func() {
+		_, ok := b.tryGet()
+		fetched <- ok
+	}()
+	<-g.reached
+	b.refused(completed(s), errEINVAL)
+	close(g.open)
+	if <-fetched {
+		t.Error("something was fetched")
+	}
+	b.ended(c, scsi.CheckCondition, "06/2a/09")
+}
+
 // A waiting getter is woken by what is given back, and with an inline handler
 // that one gets it.
 func TestR27RequeueFindsSomebody(t *testing.T) {

@@ -87,7 +87,8 @@ func (d *Device) finishOnFree(u *Ucmd, creation bool) {
 		u.obj, u.bufUcmd = nil, nil
 		d.mu.Unlock()
 		// A buffer of a device that is being released must not be kept by a
-		// pool that this device shares with it.
+		// pool that this device shares with it. Should the release begin
+		// right here, it flushes the pool once more.
 		d.poolOf(u).Put(obj, lender == nil || !lender.isReleased())
 		if lender != nil {
 			lender.bufferReturned()
@@ -127,7 +128,7 @@ func (d *Device) isReleased() bool {
 }
 
 // bufferReturned: a device that shares a pool with this one has put a buffer
-// of this one's back. A release may be waiting for it.
+// of this one's back. A release that waits for it looks again.
 func (d *Device) bufferReturned() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

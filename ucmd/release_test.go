@@ -3,6 +3,7 @@ package ucmd
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -124,7 +125,7 @@ func TestR70EveryState(t *testing.T) {
 	t.Run("EXT_COPY_REMAP", func(t *testing.T) {
 		b, _, over := remapBench(t)
 		b.close()
-		if _, _, calls := over(); calls != 0 || b.fe.freedCount() != 1 {
+		if calls, _, _ := over(); calls != 0 || b.fe.freedCount() != 1 {
 			t.Errorf("the target was called %d times, %d commands freed", calls, b.fe.freedCount())
 		}
 	})
@@ -375,6 +376,125 @@ func TestSharedPoolReleaseOfTheLender(t *testing.T) {
 	}
 }
 
+// A lender that could not wait any longer: its buffer is taken back when it
+// comes, and not used again.
+func TestSharedPoolBufferOutlivesItsLender(t *testing.T) {
+	b := newBench(t, withDesc(func(d *Desc) { d.SGVShared, d.SGVName = true, "shared" }), withLimits(Limits{ReleaseTimeout: 20 * time.Millisecond}))
+	desc := b.dev.Desc()
+	desc.Name = "disk2"
+	other, err := b.reg.Register(desc, b.mem, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := &bench{t: t, reg: b.reg, dev: other, mem: b.mem, obs: &recorder{}, fe: &testFront{}}
+	o.sess = o.attach(o.fe)
+	b.doWrite(8)
+	_, s := o.writeExec(8)
+	var stuck *StuckError
+	if err := b.dev.Close(t.Context()); !errors.As(err, &stuck) || stuck.Commands[0].Owners != "sgv" {
+		t.Fatalf("release: %v, want a StuckError", err)
+	}
+	o.execDone(s)
+	b.checkGone()
+	o.write(8)
+	n := o.get(SubAllocMem)
+	o.reply(allocReply(n, 0))
+	o.close()
+}
+
+// Devices come and go beside one that is busy with their buffers.
+func TestSharedPoolUnderLoad(t *testing.T) {
+	mem := newTestMemory()
+	reg := NewRegistry(Limits{ReleaseTimeout: 5 * time.Second})
+	open := func(name string) *Device {
+		desc := plainDesc()
+		desc.Name, desc.SGVShared, desc.SGVName = name, true, "shared"
+		d, err := reg.Register(desc, mem, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.SetInline(func(s *Subcommand, r *Reply) bool { mem.answer(s, r); return true })
+		return d
+	}
+	use := func(d *Device, stop func(n int) bool) {
+		s, err := d.tdev.NewSession(t.Context(), &echoFront{}, target.SessionInfo{})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		freed := make(chan struct{}, 1)
+		c := &target.Cmd{Front: freed}
+		cdb := scsi.EncodeWrite16(0, 8, false)
+		for n := 0; !stop(n); n++ {
+			c.Init(cdb.Slice(), scsi.QueueSimple)
+			s.Submit(c)
+			<-freed
+		}
+	}
+	steady := open("steady")
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			use(steady, func(int) bool {
+				select {
+				case <-done:
+					return true
+				default:
+					return false
+				}
+			})
+		})
+	}
+	for range 300 {
+		d := open("passing")
+		use(d, func(n int) bool { return n == 3 })
+		if err := d.Close(t.Context()); err != nil {
+			t.Error(err)
+			break
+		}
+	}
+	close(done)
+	wg.Wait()
+	if err := steady.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if n := mem.mapped(); n != 0 {
+		t.Errorf("%d buffers are still mapped", n)
+	}
+}
+
+// The release begins while getters are busy: none walks off with a command
+// that the cleanup does not see.
+func TestReleaseAmongBusyGetters(t *testing.T) {
+	for range 60 {
+		b := newBench(t)
+		b.dev.obs = nil
+		for range 100 {
+			b.submit(syncCDB)
+		}
+		var wg sync.WaitGroup
+		for range 2 {
+			wg.Go(func() {
+				for {
+					if _, ok := b.tryGet(); !ok {
+						return
+					}
+				}
+			})
+		}
+		start := time.Now()
+		b.close()
+		if d := time.Since(start); d > 5*time.Second {
+			t.Fatalf("the release took %v", d)
+		}
+		wg.Wait()
+		if n := b.fe.freedCount(); n != 100 {
+			t.Errorf("I1: %d commands freed", n)
+		}
+	}
+}
+
 // The other way round: the borrower goes first.
 func TestSharedPoolReleaseOfTheBorrower(t *testing.T) {
 	b := newBench(t, withDesc(func(d *Desc) { d.SGVShared, d.SGVName = true, "shared" }))
@@ -407,16 +527,22 @@ func TestSharedPoolReleaseOfTheBorrower(t *testing.T) {
 // I5: a front end that sits on a response can hold the release only for so
 // long; it is named, and what it does later is harmless.
 func TestI5FrontEndHoldsAResponse(t *testing.T) {
-	for _, opts := range [][]benchOpt{nil, {withOnFree(OnFreeCall)}, {withReuse(ReuseNone), withOnFree(OnFreeCall)}} {
+	for i, opts := range [][]benchOpt{nil, {withOnFree(OnFreeCall)}, {withReuse(ReuseNone), withOnFree(OnFreeCall)}, nil, {withOnFree(OnFreeCall)}} {
 		b := newBench(t, append(opts, withLimits(Limits{ReleaseTimeout: 50 * time.Millisecond}))...)
 		b.fe.setHold(true)
 		_, s := b.writeExec(8)
-		b.execDone(s)
+		owners := "creation+sgv"
+		if i < 3 {
+			b.execDone(s)
+		} else {
+			b.reply(Reply{Handle: s.Handle, Code: SubExec, Type: ReplyBackground})
+			owners += "+background"
+		}
 		var stuck *StuckError
 		if err := b.dev.Close(t.Context()); !errors.As(err, &stuck) || len(stuck.Commands) != 1 {
 			t.Fatalf("release: %v, want a StuckError", err)
 		}
-		if c := stuck.Commands[0]; c.Handle != s.Handle || c.State != StateExecing || !c.HasCmd || c.Owners != "creation+sgv" {
+		if c := stuck.Commands[0]; c.Handle != s.Handle || c.State != StateExecing || !c.HasCmd || c.Owners != owners {
 			t.Errorf("reported %v", c)
 		}
 		if !errors.Is(stuck, context.DeadlineExceeded) {
@@ -468,9 +594,6 @@ func TestI5FrontEndHoldsACommand(t *testing.T) {
 
 // I5 with many ucmds: the cleanup is not quadratic in them.
 func TestI5ManyUcmds(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes a moment")
-	}
 	const n = 20000
 	b := newBench(t, withLimits(Limits{MaxUcmds: 2*n + 10}))
 	b.dev.obs = nil

@@ -10,7 +10,7 @@ import (
 
 // remapBench brings a command to EXT_COPY_REMAP. EXTENDED COPY itself is the
 // target's; here the test asks, in its place.
-func remapBench(t *testing.T) (b *bench, s Subcommand, over func() ([]DataDescr, error, int)) {
+func remapBench(t *testing.T) (b *bench, s Subcommand, over func() (calls int, left []DataDescr, err error)) {
 	t.Helper()
 	b = newBench(t, withDesc(func(d *Desc) { d.Opt.ExtCopyRemap = 1 }))
 	c := b.submit(syncCDB)
@@ -32,7 +32,7 @@ func remapBench(t *testing.T) (b *bench, s Subcommand, over func() ([]DataDescr,
 	if s.Remap == nil || s.Remap.Descr.DataLen != 8192 || s.SessH != b.sess.Handle() {
 		t.Fatalf("EXT_COPY_REMAP %+v", s)
 	}
-	return b, s, func() ([]DataDescr, error, int) { return left, got, calls }
+	return b, s, func() (int, []DataDescr, error) { return calls, left, got }
 }
 
 func TestR65Remap(t *testing.T) {
@@ -66,7 +66,7 @@ func TestR65Remap(t *testing.T) {
 			defer b.close()
 			x.r.Handle, x.r.Code = s.Handle, SubExtCopyRemap
 			b.refused(x.r, x.want)
-			left, err, calls := over()
+			calls, left, err := over()
 			if len(left) != x.left || !errors.Is(err, x.over) || calls != 1 {
 				t.Errorf("the target got %v, %v (%d times)", left, err, calls)
 			}
@@ -79,7 +79,7 @@ func TestR65Remap(t *testing.T) {
 func TestR65RemapUnjam(t *testing.T) {
 	b, s, over := remapBench(t)
 	b.refused(Reply{Handle: s.Handle, Code: SubExec}, errEINVAL)
-	if _, _, calls := over(); calls != 0 {
+	if calls, _, _ := over(); calls != 0 {
 		t.Errorf("the target was called %d times", calls)
 	}
 	if n := b.fe.freedCount(); n != 1 {
