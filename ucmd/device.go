@@ -50,6 +50,8 @@ type Device struct {
 	readyFirst, readyLast, lastMgmt *Ucmd
 	// waiters are getters that wait, the latest last: it is woken first (fact 18).
 	waiters []*waiter
+	// pumps counts the pumps under way (inline.go).
+	pumps int
 	// nonBlocking: gets return EAGAIN instead of waiting.
 	nonBlocking bool
 	// released: the release has begun, and its cleanup worker takes care of

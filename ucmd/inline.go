@@ -40,6 +40,10 @@ var inlineCalls = sync.Pool{New: func() any { return new(inlineCall) }}
 // others' work.
 const pumpMax = 64
 
+// maxPumps is how many pumps of one device are under way at most, nested ones
+// included.
+const maxPumps = 64
+
 // kick sees to it that what is ready is fetched. Callers have no lock.
 func (d *Device) kick() {
 	d.mu.Lock()
@@ -53,7 +57,13 @@ func (d *Device) kick() {
 func (d *Device) kickUnlock() {
 	f := d.inline.Load()
 	if f != nil && d.readyFirst != nil {
-		d.pump(*f)
+		if d.pumps < maxPumps {
+			d.pump(*f)
+			return
+		}
+		// Those pumps go on until nothing is ready. Without this a long list
+		// would nest: each command's on-free pumps the next command.
+		d.mu.Unlock()
 		return
 	}
 	d.mu.Unlock()
@@ -64,6 +74,7 @@ func (d *Device) kickUnlock() {
 
 // pump fetches and runs what is ready. Caller holds mu, which is released.
 func (d *Device) pump(f InlineFunc) {
+	d.pumps++
 	x := inlineCalls.Get().(*inlineCall)
 	for n := 1; d.take(&x.sub); n++ {
 		d.mu.Unlock()
@@ -80,6 +91,7 @@ func (d *Device) pump(f InlineFunc) {
 			break
 		}
 	}
+	d.pumps--
 	d.mu.Unlock()
 	inlineCalls.Put(x)
 }

@@ -254,3 +254,31 @@ func TestInlineParallel(t *testing.T) {
 		getters.Wait()
 	}
 }
+
+// A long ready list does not nest: each command's ON_FREE_CMD kicks, and would
+// run the next command inside its own.
+func TestInlineLongListDoesNotNest(t *testing.T) {
+	const commands = 3000
+	b := newBench(t, withOnFree(OnFreeCall))
+	for range commands {
+		b.submit(scsi.EncodeSyncCache16(0, 0))
+	}
+	deepest, execs := 0, 0
+	b.dev.SetInline(func(sub *Subcommand, reply *Reply) bool {
+		if sub.Code == SubExec {
+			execs++
+			reply.Type = ReplyCompleted
+		}
+		b.dev.mu.Lock()
+		deepest = max(deepest, b.dev.pumps)
+		b.dev.mu.Unlock()
+		return true
+	})
+	if execs != commands || b.fe.freed != commands {
+		t.Fatalf("%d of %d commands were executed, %d freed", execs, commands, b.fe.freed)
+	}
+	if deepest > maxPumps {
+		t.Errorf("%d pumps nested, at most %d may", deepest, maxPumps)
+	}
+	b.close()
+}
