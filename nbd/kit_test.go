@@ -54,7 +54,6 @@ type stallable struct {
 	mu      sync.Mutex
 	held    chan struct{} // closed by the read that stalls
 	release chan struct{}
-	fail    func(op string) error
 }
 
 func (s *stallable) next() (held, release chan struct{}) {
