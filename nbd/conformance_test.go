@@ -2,6 +2,7 @@ package nbd
 
 import (
 	"testing"
+	"time"
 
 	"scstuser/nbd/nbdtest"
 	"scstuser/ucmd"
@@ -56,6 +57,7 @@ func TestConformance(t *testing.T) {
 
 func TestConformanceShutdown(t *testing.T) {
 	cfg := oneDisk()
+	cfg.server.Grace = time.Second // stuck clients get it
 	want := nbdtest.Expect{
 		Export: "disk", Size: uint64(cfg.size), Flags: usualFlags,
 		Blocks:  nbdtest.Blocks{Min: 512, Preferred: 4096, Max: 32 << 20},

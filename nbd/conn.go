@@ -48,8 +48,8 @@ type conn struct {
 	// their payloads. A request is finished when its reply has left.
 	inflight      int
 	inflightBytes int64
-	// graceEnd is set once the connection has to come to its end: until when
-	// the client may finish the payload that it is sending.
+	// graceEnd is set once the connection is leaving, that is, has to come to
+	// its end: until when the client may finish the payload that it is sending.
 	graceEnd time.Time
 }
 
@@ -68,7 +68,7 @@ func (c *conn) run() error {
 	err := c.loop()
 	c.await(func() bool { return c.inflight == 0 })
 	c.flushers.Wait()
-	c.in.giveBack()
+	c.in.drop()
 	if c.failed != nil { // nobody else is left to touch it
 		return c.failed
 	}
@@ -147,16 +147,17 @@ func (c *conn) await(ready func() bool) {
 
 // leave makes the connection come to its end (row 26): it goes on for the
 // server's Linger, then until nothing is outstanding. It may be called by
-// anybody, more than once.
+// anybody, more than once; the first call counts.
 func (c *conn) leave() {
 	now := time.Now()
 	c.mu.Lock()
-	if c.graceEnd.IsZero() {
-		c.graceEnd = now.Add(c.srv.opt.Grace)
+	if !c.graceEnd.IsZero() {
+		c.mu.Unlock()
+		return
 	}
-	end := c.graceEnd
+	c.graceEnd = now.Add(c.srv.opt.Grace)
 	c.mu.Unlock()
-	c.tr.stopSending(end)
+	c.tr.stopSending(now.Add(c.srv.opt.Grace))
 	c.tr.stopReading(now.Add(c.srv.opt.Linger))
 }
 

@@ -40,11 +40,12 @@ type Export struct {
 	// attaching is held by the client that tries to attach to the device.
 	attaching chan struct{}
 
-	// mu guards refreshing (a goroutine asks for the size), stale (it has to
-	// ask again) and closed (it must not).
-	mu                        sync.Mutex
+	// mu guards what follows.
+	mu sync.Mutex
+	// refreshing: somebody asks for the size. stale: it has changed since.
+	// closed: nobody may ask any more.
 	refreshing, stale, closed bool
-	// refreshed is where close waits for that goroutine.
+	// refreshed is broadcast when refreshing ends.
 	refreshed sync.Cond
 }
 
@@ -67,6 +68,7 @@ func newExport(ctx context.Context, cfg ExportConfig, o *Options) (*Export, erro
 	e := &Export{
 		name: cfg.Name, description: cfg.Description, dev: cfg.Device,
 		log: o.Log.WithField("export", cfg.Name), attaching: make(chan struct{}, 1),
+		refreshing: true, // that is what discover does
 	}
 	e.refreshed.L = &e.mu
 	var err error
@@ -80,8 +82,12 @@ func newExport(ctx context.Context, cfg ExportConfig, o *Options) (*Export, erro
 		err = info.Validate()
 	}
 	if err != nil {
+		e.endRefresh(true)
 		_ = e.close(ctx)
 		return nil, err
+	}
+	if !e.endRefresh(false) {
+		go e.refresh() // it has changed while we asked
 	}
 	return e, nil
 }
@@ -134,16 +140,24 @@ func (e *Export) refresh() {
 		if err := e.readSize(context.Background()); err != nil {
 			e.log.WithError(err).Warn("the new size of the device can't be found out; the old one stays")
 		}
-		e.mu.Lock()
-		if !e.stale || e.closed {
-			e.refreshing = false
-			e.refreshed.Broadcast()
-			e.mu.Unlock()
+		if e.endRefresh(false) {
 			return
 		}
-		e.stale = false
-		e.mu.Unlock()
 	}
+}
+
+// endRefresh ends refreshing, if nothing has changed meanwhile or it is given
+// up.
+func (e *Export) endRefresh(giveUp bool) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.stale && !e.closed && !giveUp {
+		e.stale = false
+		return false
+	}
+	e.refreshing = false
+	e.refreshed.Broadcast()
+	return true
 }
 
 // readSize takes over the device's present size. Its block size can't change
@@ -166,12 +180,12 @@ func (e *Export) readSize(ctx context.Context) error {
 // close leaves the device. It waits for what is being asked, or for ctx. It may
 // be called again.
 func (e *Export) close(ctx context.Context) error {
-	wake := context.AfterFunc(ctx, func() {
+	stop := context.AfterFunc(ctx, func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		e.refreshed.Broadcast()
 	})
-	defer wake()
+	defer stop()
 	e.mu.Lock()
 	e.closed = true
 	for e.refreshing && ctx.Err() == nil {

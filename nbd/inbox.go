@@ -52,6 +52,12 @@ func (in *inbox) room() []byte {
 // filled says that n bytes have been put into room.
 func (in *inbox) filled(n int) { in.end += n }
 
+// drop forgets the bytes and returns the buffer.
+func (in *inbox) drop() {
+	in.pos = in.end
+	in.giveBack()
+}
+
 // giveBack returns the buffer to the pool if there is nothing in it.
 func (in *inbox) giveBack() {
 	if in.buf != nil && in.pos == in.end {

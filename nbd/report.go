@@ -16,8 +16,10 @@ import (
 func (s *Server) report(log *logrus.Entry, err error) {
 	var breach *protocolError
 	switch {
-	case err == nil || gone(err) || s.draining.Load():
-		log.WithField("reason", err).Debug("client left")
+	case err == nil:
+		log.Debug("client left")
+	case gone(err) || s.draining.Load():
+		log.WithError(err).Debug("client left")
 	case errors.As(err, &breach), errors.Is(err, errHandshakeTimeout), errors.Is(err, errRefused):
 		s.warn(log.WithError(err), "client disconnected")
 	default:

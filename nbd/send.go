@@ -93,7 +93,12 @@ func (c *conn) nextBatch() (more, ok bool) {
 	c.batch, c.out = c.out, c.batch
 	c.outBytes = 0
 	ok = c.failed == nil
+	leaving := !c.graceEnd.IsZero()
 	c.mu.Unlock()
+	if leaving {
+		// What ends long after the Grace has a right to be answered too.
+		c.tr.stopSending(time.Now().Add(c.srv.opt.Grace))
+	}
 	for _, r := range c.batch {
 		c.vec.add(r.hdr[:])
 		c.vec.add(r.data)

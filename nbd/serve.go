@@ -113,6 +113,9 @@ func (s *Server) welcome(nc net.Conn) {
 // socket may have chosen its address itself.
 func nameOf(nc net.Conn) string {
 	a := nc.RemoteAddr()
+	if a == nil {
+		return "unknown" // it was gone before it was accepted
+	}
 	name := a.Network() + ":" + a.String()
 	if q := strconv.Quote(name); q != `"`+name+`"` {
 		return q
@@ -131,8 +134,10 @@ func (s *Server) serve(cl *client, log *logrus.Entry) error {
 	if err := c.attach(s.quit, nameOf(cl.nc)); err != nil {
 		return err
 	}
-	// It waits for the device's sake, so it must not be cut short.
-	defer c.sess.Close(context.Background())
+	defer func() {
+		_ = cl.nc.Close() // the client need not wait for the device
+		_ = c.sess.Close(context.Background())
+	}()
 	s.mu.Lock()
 	cl.conn = c
 	s.mu.Unlock()

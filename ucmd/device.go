@@ -124,7 +124,7 @@ func (d *Device) SetOptions(o Opt) error {
 	}
 	defer resume()
 	if o.TST != d.GetOptions().TST && len(d.tdev.Sessions()) > 0 {
-		return fmt.Errorf("tst can't be changed while sessions exist: %w", syscall.EINVAL)
+		return fmt.Errorf("tst can't be changed while sessions exist: %w", errEINVAL)
 	}
 	o = d.desc.parsable(o)
 	d.mu.Lock()

@@ -16,19 +16,41 @@
 //	                                                     └─ ON_FREEING ──────┘         │ evicted, flushed
 //	ATTACH_SESS, DETACH_SESS, TM_RECEIVED, TM_DONE (their own ucmds)             ON_CACHE_FREEING ── gone
 //
-// Who holds references, and when they go, is in ref.go.
+// Who holds references, and when they go, is in ref.go. The steps of a life
+// are in the file of their subcommand: parse.go, alloc.go, exec.go, onfree.go,
+// background.go, session.go, taskmgmt.go, remap.go; ready.go and get.go queue
+// and fetch, reply.go takes the answers, unjam.go does without them.
 //
 // # Locks
 //
 // Device.mu is the module's command lock: hash, ready list, flags, states and
-// reference counts. Nothing foreign is called with it held: not the target,
-// not the pools, not the handler; only the Observer, which must not call
-// back. A pool's lock is inside sgv and never held while this package runs.
-// Registry.mu guards the tables of names and is not held together with others.
+// reference counts. Nothing foreign that could wait, take a lock or call back
+// is called with it held: not the target (but for looking whether a command is
+// aborted), not the pools, not the handler or its Memory; only the Observer.
+// Two devices' locks are never held together. A method that is called with mu
+// held and lets go of it meanwhile says so; the caller's ucmd may be gone then
+// unless the caller has a reference.
+//
+// What is not under mu belongs to the mover: whoever moves the command on. A
+// ucmd that is ready or sent is moved by whoever takes it from there, which is
+// decided under mu, once: next clears the sent mark of what it takes off the
+// list, reply clears it before it goes on. That is why a command can't end
+// twice (I1), whatever replies come.
+//
+// A pool's lock is inside sgv and never held while this package runs.
+// Registry.mu guards the tables of names; nothing is called with it held.
 //
 // # Who runs what
 //
 // The package starts no goroutine while a device lives. Release starts one
-// (the cleanup worker) per device; it ends with the release, always: see
-// release.go.
+// per device, and that one the cleanup worker; both end with the release,
+// always: see release.go. What still is on its way then, with a front end that
+// could not be waited for, is given up by the goroutine that brings it.
+//
+// # What a handler can do to others
+//
+// Nothing (I7). Every length, address and handle in a reply is checked before
+// it is used; a reply that makes no sense ends its own command with an error.
+// Buffers are reached through Memory only, and a pool is shared by devices of
+// one handler only.
 package ucmd

@@ -25,7 +25,10 @@ const (
 	SubDetachSess      Subcode = 0x21
 )
 
-// ReplyType says what an EXEC reply means (rules R57, R59, R60).
+// ReplyType says what an EXEC reply means (rules R57, R59, R60). These are not
+// the interface's numbers (0 BACKGROUND, 1 COMPLETED, 2 DO_WRITE_SAME): in Go
+// the zero value must not mean that a command was answered with GOOD. It is
+// refused.
 type ReplyType uint8
 
 // The EXEC reply types.
@@ -141,8 +144,13 @@ type Reply struct {
 	BufLen      int32          // PARSE
 	OutBufLen   int32          // PARSE
 	OpFlags     uint32         // PARSE
-	WriteSame   []WriteSameDescr
-	WSLen       int32 // bytes of WriteSame as the handler declared them
-	Remap       []DataDescr
-	RemapLen    int32 // bytes of Remap as the handler declared them
+
+	// WriteSame are the ranges of a DO_WRITE_SAME reply, WSLen the bytes that
+	// the handler declared for them, 16 each; 0 is the whole CDB's range.
+	WriteSame []WriteSameDescr
+	WSLen     int32
+	// Remap are the pieces of an EXT_COPY_REMAP reply, RemapLen the bytes that
+	// the handler declared for them, 24 each; 0 is that nothing is left.
+	Remap    []DataDescr
+	RemapLen int32
 }

@@ -2,7 +2,6 @@ package ucmd
 
 import (
 	"fmt"
-	"syscall"
 	"time"
 )
 
@@ -71,11 +70,11 @@ func (o *Opt) Validate() error {
 		{"has_own_order_mgmt", o.OwnOrder, 1}, {"ext_copy_remap_supported", o.ExtCopyRemap, 1},
 	} {
 		if f.v > f.max {
-			return fmt.Errorf("option %s is %d, at most %d is allowed: %w", f.name, f.v, f.max, syscall.EINVAL)
+			return fmt.Errorf("option %s is %d, at most %d is allowed: %w", f.name, f.v, f.max, errEINVAL)
 		}
 	}
 	if o.QErr == 2 {
-		return fmt.Errorf("option qerr is 2, which is reserved (0, 1 and 3 are allowed): %w", syscall.EINVAL)
+		return fmt.Errorf("option qerr is 2, which is reserved (0, 1 and 3 are allowed): %w", errEINVAL)
 	}
 	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"reflect"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"scstuser/target"
@@ -56,7 +55,7 @@ func (r *Registry) Register(desc Desc, mem Memory, obs Observer) (*Device, error
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.devices[desc.Name] != nil {
-		return nil, fmt.Errorf("register device %q: a device of that name exists: %w", desc.Name, syscall.EEXIST)
+		return nil, fmt.Errorf("register device %q: a device of that name exists: %w", desc.Name, errEEXIST)
 	}
 	var err error
 	if d.pool, err = r.usePool(desc, desc.SGVName, mem); err != nil {
@@ -86,18 +85,18 @@ func (desc *Desc) check() error {
 	}
 	switch {
 	case desc.Name == "":
-		return fmt.Errorf("the name is empty: %w", syscall.ENOMEM) // fact 6
+		return fmt.Errorf("the name is empty: %w", errENOMEM) // fact 6
 	case strings.ContainsAny(desc.Name, "/\x00"):
-		return fmt.Errorf("the name contains a slash or a NUL byte: %w", syscall.EINVAL)
+		return fmt.Errorf("the name contains a slash or a NUL byte: %w", errEINVAL)
 	case desc.SGVSinglePages < 0:
-		return fmt.Errorf("sgv_single_alloc_pages is negative: %w", syscall.ENOMEM)
+		return fmt.Errorf("sgv_single_alloc_pages is negative: %w", errENOMEM)
 	}
 	if desc.SGVName == "" {
 		desc.SGVName = desc.Name
 	}
 	if desc.hasBlocks() {
 		if b := desc.BlockSize; b < 512 || b&(b-1) != 0 {
-			return fmt.Errorf("block size %d is not a power of two of at least 512: %w", b, syscall.EINVAL)
+			return fmt.Errorf("block size %d is not a power of two of at least 512: %w", b, errEINVAL)
 		}
 	}
 	return desc.Opt.Validate()
@@ -125,9 +124,9 @@ func (r *Registry) usePool(desc Desc, name string, mem Memory) (*sgv.Pool, error
 	if p := r.pools[name]; p != nil {
 		switch {
 		case !p.shared || !desc.SGVShared:
-			return nil, fmt.Errorf("a buffer pool %q exists and is not shared: %w", name, syscall.EEXIST)
+			return nil, fmt.Errorf("a buffer pool %q exists and is not shared: %w", name, errEEXIST)
 		case !sameMemory(p.mem, mem):
-			return nil, fmt.Errorf("a buffer pool %q exists and belongs to another handler: %w", name, syscall.EEXIST)
+			return nil, fmt.Errorf("a buffer pool %q exists and belongs to another handler: %w", name, errEEXIST)
 		}
 		p.users++
 		return p.Pool, nil
