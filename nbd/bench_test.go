@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"sync"
 	"testing"
 
 	"scstuser/nbd/nbdtest"
@@ -66,7 +67,8 @@ var benchPoints = []struct {
 }{
 	{"read4k", cmdRead, 1, 4096}, {"read4k", cmdRead, 16, 4096}, {"read4k", cmdRead, 64, 4096},
 	{"write4k", cmdWrite, 1, 4096}, {"write4k", cmdWrite, 16, 4096},
-	{"read1m", cmdRead, 4, 1 << 20},
+	{"read64k", cmdRead, 8, 64 << 10}, {"write64k", cmdWrite, 8, 64 << 10},
+	{"read1m", cmdRead, 1, 1 << 20}, {"read1m", cmdRead, 4, 1 << 20},
 }
 
 func BenchmarkServer(b *testing.B) {
@@ -84,6 +86,34 @@ func BenchmarkServer(b *testing.B) {
 			for n := 0; n < b.N; n += p.depth {
 				l.round(b)
 			}
+		})
+	}
+}
+
+// Several clients at a time.
+func BenchmarkConnections(b *testing.B) {
+	for _, p := range benchPoints[:2] {
+		b.Run(fmt.Sprintf("%s/depth%d", p.name, p.depth), func(b *testing.B) {
+			cfg := oneDisk()
+			cfg.size = 64 << 20
+			r := newRig(b, cfg)
+			fill(b, r)
+			var clients []*lean
+			for range 4 {
+				clients = append(clients, newLean(b, r, p.typ, p.depth, p.length))
+			}
+			b.ReportAllocs()
+			b.SetBytes(int64(p.length))
+			b.ResetTimer()
+			var wg sync.WaitGroup
+			for _, l := range clients {
+				wg.Go(func() {
+					for n := 0; n < b.N/len(clients); n += p.depth {
+						l.round(b)
+					}
+				})
+			}
+			wg.Wait()
 		})
 	}
 }

@@ -24,6 +24,83 @@
 // exportTable and exportRef, whose methods are called from many connections
 // at once.
 //
+// # Transmission
+//
+// An [Export] is a device as clients see it. It is asked once, with SCSI
+// commands, what it can do (discover.go), and offered accordingly. A connection
+// has a session with the device (attach.go) and turns each request into one
+// SCSI command, or into several, one after the other (steps.go).
+//
+//	socket ─ inbox ─ check ─ admit ─ start ─► target.Session.Submit
+//	   ▲                                          │
+//	   └── flush ◄── out ◄── answer ◄── outcome ◄─┘ XmitResponse
+//
+// Each connection (conn.go) has one goroutine, which reads requests and moves
+// each as far as it goes. With a handler in this process and the data in memory
+// that is to the end: a queue depth of reads is received with one system call,
+// carried out, and answered with one. What might wait is finished by others (a
+// handler's worker, a timer), who queue the reply themselves (frontend.go). No
+// goroutine belongs to a request.
+//
+// # Who sends
+//
+// This is send.go. Replies are queued in conn.out and sent by one goroutine at
+// a time: whoever set conn.sending owns the batch being sent, until the queue
+// is empty. It is
+//
+//   - the connection's goroutine. While it has requests in its inbox the queue
+//     is corked: nobody sends, and their replies leave together when the inbox
+//     is empty, or a batch is large. It always uncorks before it waits for
+//     anything, and it may wait for its client to take the replies: it reads
+//     nothing meanwhile, which is what slows a client down;
+//   - else whoever queues a reply and finds nobody sending. That one must not
+//     wait for a slow client, so it hands the rest to a flusher, a goroutine
+//     that ends when the queue is empty.
+//
+// A request is over, and its buffer free, when its reply has left. Until then
+// it counts in the connection's limits, so a client that does not read its
+// replies stops being read, and holds no more than those. When sending fails
+// nothing more is sent, and what is queued ends undelivered.
+//
+// # A WRITE
+//
+// This is write.go. The payload lies in the socket, in the way of the next
+// request. The connection's goroutine submits the command and waits until it
+// has moved on (request.phase): to a buffer, into which the payload is then
+// read straight from the socket; or to its end without one, and then the
+// payload is skipped (row 19), or kept aside if the command is worth another
+// try.
+//
+// # Leaving
+//
+// A shutdown, or the release of the device, makes a connection leave: for the
+// Linger, and for as long as commands are in flight, it goes on reading, and
+// new commands get ESHUTDOWN; a payload that is on its way may arrive within
+// the Grace; then it waits for what is outstanding, and sends it. That way
+// every request is answered that came whole, and ends once in any case (I1).
+//
+// # Locks
+//
+//	Server.mu    exports, listeners, clients; may be held while conn.mu is taken
+//	Export.mu    whether somebody asks the device for its size
+//	conn.mu      the queue of replies, the counts, request.phase
+//	logLimit.mu  how many lines were logged
+//
+// No other two are held together, and none while a method of package target
+// or of a transport runs that could wait or call back.
+//
+// # Invariants
+//
+//   - Each admitted request is finished exactly once (conn.finish), and the
+//     connection's goroutine ends when none is left: conn.inflight counts them.
+//   - What a client can make the server hold is bounded by [Options] and
+//     [Limits], and what it can make it log by logLimit. A client that sends
+//     garbage loses its own connection and nothing else (I7).
+//   - If a queue is neither corked nor being sent, it is empty.
+//   - An idle connection has no receive buffer (inbox.go).
+//   - No goroutine waits in a system call: all waiting is done in the
+//     runtime's poller (socket.go says why).
+//
 // # Listening
 //
 // listen.go turns what a user types into a [ListenAddr] and that into a

@@ -297,3 +297,19 @@ func TestCapacityChangesWhileItIsAsked(t *testing.T) {
 		eventually(t, "it has the new size", func() bool { return e.Size() == 2<<20 })
 	}
 }
+
+// What keeps a device from answering for a moment does not count.
+func TestQuestionsAreRepeated(t *testing.T) {
+	f := newFake(t, fakeTraits{readOnly: true})
+	for _, op := range []scsi.Opcode{scsi.OpServiceActionIn16, scsi.OpModeSense10, scsi.OpInquiry, scsi.OpMaintenanceIn} {
+		f.next(op, status(scsi.Busy), sense(scsi.SensePowerOnReset), status(scsi.TaskSetFull))
+	}
+	srv, _ := startServer(t, Options{})
+	e, err := srv.AddExport(t.Context(), ExportConfig{Name: "x", Device: f.dev})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !e.ReadOnly() || e.Size() != fakeSize || e.flags()&flagSendCache == 0 {
+		t.Errorf("read-only %v, %d bytes, flags %#x", e.ReadOnly(), e.Size(), e.flags())
+	}
+}

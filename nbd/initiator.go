@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"scstuser/scsi"
 	"scstuser/target"
@@ -44,9 +45,10 @@ func newInitiator(ctx context.Context, dev *target.Device, name string, changed,
 // do carries out a command that reads, or transfers nothing. When ctx ends
 // first the answer is not waited for; the next question is, for its turn.
 func (i *initiator) do(ctx context.Context, cdb scsi.CDB) ([]byte, error) {
-	for range maxTries {
-		q, err := i.ask(ctx, cdb)
-		if err != nil {
+	var q *question
+	for try := range maxTries {
+		var err error
+		if q, err = i.ask(ctx, cdb); err != nil {
 			return nil, err
 		}
 		switch {
@@ -56,10 +58,16 @@ func (i *initiator) do(ctx context.Context, cdb scsi.CDB) ([]byte, error) {
 			continue
 		case q.status == scsi.CheckCondition:
 			return nil, &senseError{q.sense}
+		case q.status != scsi.Busy && q.status != scsi.TaskSetFull:
+			return nil, fmt.Errorf("%v: status %v", q.cmd.Op(), q.status)
 		}
-		return nil, fmt.Errorf("%v: status %v", q.cmd.Op(), q.status)
+		select {
+		case <-time.After(backOff(try)):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
-	return nil, errors.New("the device answers nothing but unit attentions")
+	return nil, fmt.Errorf("%v: status %v, every time", q.cmd.Op(), q.status)
 }
 
 // ask sends one command and waits for its outcome.
