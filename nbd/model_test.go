@@ -163,6 +163,8 @@ func TestModel(t *testing.T) {
 		{"few of everything", func(c *rigConfig) {
 			c.noNowaits = true
 			c.limits.MaxUcmds = 8
+			// An idle buffer would count as a ucmd.
+			c.opt.Reuse, c.opt.OnFree = uint8(ucmd.ReuseNone), uint8(ucmd.OnFreeCall)
 			c.server.MaxInflight, c.server.MaxInflightBytes = 3, 20<<10
 		}},
 		{"write through, blocks of 4096", func(c *rigConfig) {
