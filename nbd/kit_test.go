@@ -188,7 +188,12 @@ func (r *rig) addDisk(name string, cfg rigConfig) {
 		})
 	}()
 	if d.export, err = r.srv.AddExport(context.Background(), ExportConfig{Name: name, Device: d.dev.Target()}); err != nil {
-		t.Fatal(err)
+		select {
+		case why := <-d.served:
+			t.Fatalf("%v, because the handler has ended: %v", err, why)
+		default:
+			t.Fatal(err)
+		}
 	}
 	r.disks = append(r.disks, d)
 }
