@@ -2,6 +2,7 @@ package target
 
 import (
 	"sync/atomic"
+	"time"
 
 	"scstuser/scsi"
 )
@@ -65,6 +66,8 @@ type Cmd struct {
 
 	sess  *Session
 	state cmdState
+	// started is when the command was submitted, on the clock of Now.
+	started time.Duration
 	// completed says that a stage before exec ended the command.
 	completed bool
 	// parsed says that DevHandler.Parse was called: OnFree is owed.
@@ -118,7 +121,7 @@ func (c *Cmd) Init(cdb []byte, q scsi.QueueType) {
 	c.Status, c.RespLen, c.Delivery = scsi.Good, 0, Delivered
 	c.sess, c.state = nil, stateNew
 	c.completed, c.parsed, c.internal, c.reserves = false, false, false, false
-	c.senseLen = 0
+	c.senseLen, c.started = 0, 0
 	// Storing what is there already would cost more than looking.
 	if c.aborted.Load() {
 		c.aborted.Store(false)
@@ -160,6 +163,9 @@ func (c *Cmd) Op() scsi.Opcode {
 	}
 	return scsi.Opcode(c.cdb[0])
 }
+
+// Started returns when the command was submitted, on the clock of Now.
+func (c *Cmd) Started() time.Duration { return c.started }
 
 // Session returns the nexus that submitted the command.
 func (c *Cmd) Session() *Session { return c.sess }

@@ -27,6 +27,7 @@ func (s *Session) submitInternal(i *internalCmd, cdb []byte) {
 	c.internal = true
 	c.sess = s
 	c.state = stateParse
+	c.started = Now()
 	s.mu.Lock()
 	s.link(c)
 	s.mu.Unlock()

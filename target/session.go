@@ -132,6 +132,7 @@ func (s *Session) front(c *Cmd) Frontend {
 func (s *Session) Submit(c *Cmd) {
 	c.sess = s
 	c.state = stateParse
+	c.started = Now()
 	s.mu.Lock()
 	s.link(c)
 	switch {
