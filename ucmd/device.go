@@ -3,10 +3,10 @@ package ucmd
 import (
 	"context"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"syscall"
 
+	"scstuser/internal/steplock"
 	"scstuser/scsi"
 	"scstuser/target"
 	"scstuser/ucmd/sgv"
@@ -39,7 +39,7 @@ type Device struct {
 
 	// mu is the command lock; it guards everything below and, where their
 	// comments say so, the ucmds.
-	mu    sync.Mutex
+	mu    steplock.Mutex
 	opt   Opt
 	hash  [hashSize]*Ucmd
 	count int
@@ -50,6 +50,8 @@ type Device struct {
 	readyFirst, readyLast, lastMgmt *Ucmd
 	// waiters are getters that wait, the latest last: it is woken first (fact 18).
 	waiters []*waiter
+	// idleWaiters are waiters to use again.
+	idleWaiters []*waiter
 	// pumps counts the pumps under way (inline.go).
 	pumps int
 	// nonBlocking: gets return EAGAIN instead of waiting.
@@ -74,6 +76,8 @@ type faults struct {
 	noReleaseFlush            bool // of release, after the unregistration
 	keepBackground            bool
 	leakExtendedCDB           bool
+	dropTwice                 bool // the reference of a reply to an EXEC
+	lateOnFreeState           bool // set when the object is back in its pool
 }
 
 // Desc returns how the device was registered.

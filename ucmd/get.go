@@ -2,7 +2,6 @@ package ucmd
 
 import (
 	"context"
-	"sync"
 	"syscall"
 )
 
@@ -21,7 +20,16 @@ const (
 // waking never waits.
 type waiter struct{ ch chan struct{} }
 
-var waiterPool = sync.Pool{New: func() any { return &waiter{ch: make(chan struct{}, 1)} }}
+// newWaiter returns a waiter without a token. Caller holds mu.
+func (d *Device) newWaiter() *waiter {
+	n := len(d.idleWaiters)
+	if n == 0 {
+		return &waiter{ch: make(chan struct{}, 1)}
+	}
+	w := d.idleWaiters[n-1]
+	d.idleWaiters = d.idleWaiters[:n-1]
+	return w
+}
 
 // ReplyAndGet gives the handler's replies, in order, and then fetches up to
 // len(subs) subcommands into subs: the interface's REPLY_AND_GET_MULTI (rules
@@ -115,8 +123,7 @@ func (d *Device) fill(u *Ucmd, s *Subcommand) {
 // mu, which is released and taken again meanwhile. The getter that began to
 // wait last is woken first (fact 18): its caches are warm.
 func (d *Device) wait(ctx context.Context) error {
-	w := waiterPool.Get().(*waiter)
-	defer waiterPool.Put(w)
+	w := d.newWaiter()
 	d.waiters = append(d.waiters, w)
 	d.mu.Unlock()
 	woken := true
@@ -126,6 +133,7 @@ func (d *Device) wait(ctx context.Context) error {
 		woken = false
 	}
 	d.mu.Lock()
+	defer func() { d.idleWaiters = append(d.idleWaiters, w) }()
 	if woken {
 		return nil
 	}

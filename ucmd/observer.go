@@ -20,10 +20,11 @@ const (
 	EvUnref                       // Owner gave one back; Ref is the count after
 	EvState                       // State is the new state
 	EvReady                       // queued; Where says at which place
+	EvUnready                     // off the ready list, and neither fetched nor unjammed
 	EvFetched                     // taken by the handler: sent and seen
 	EvReplied                     // a reply was accepted: not sent any more
 	EvRejected                    // a reply was refused
-	EvUnjam                       // the handler's part was given up
+	EvUnjam                       // the handler's part was given up; off the ready list
 	EvSGVHit                      // a buffer came from the pool
 	EvSGVMiss                     // an empty object came from the pool
 	EvSGVFilled                   // the ucmd's memory is in its object
@@ -34,7 +35,7 @@ const (
 )
 
 var eventNames = [...]string{
-	"inserted", "removed", "ref", "unref", "state", "ready", "fetched", "replied", "rejected",
+	"inserted", "removed", "ref", "unref", "state", "ready", "unready", "fetched", "replied", "rejected",
 	"unjam", "sgv-hit", "sgv-miss", "sgv-filled", "sgv-put", "sgv-gone", "background", "dirty",
 }
 

@@ -44,8 +44,14 @@ func (d *Device) OnFree(c *target.Cmd) {
 	}
 	// The state first: the pool may queue ON_CACHED_MEM_FREE for this very
 	// ucmd, whose state must win.
-	d.setState(u, StateOnFreeSkipped)
-	d.finishOnFree(u, true)
+	if !d.faults.lateOnFreeState {
+		d.setState(u, StateOnFreeSkipped)
+	}
+	d.finishOnFree(u, !d.faults.lateOnFreeState)
+	if d.faults.lateOnFreeState {
+		d.setState(u, StateOnFreeSkipped)
+		d.put(u, OwnerCreation)
+	}
 	d.mu.Unlock()
 }
 

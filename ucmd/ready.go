@@ -76,6 +76,13 @@ func (d *Device) unlinkReady(u *Ucmd) {
 	u.onReady = false
 }
 
+// leaveReady takes u off the ready list, and nobody will fetch it. Caller holds
+// mu.
+func (d *Device) leaveReady(u *Ucmd) {
+	d.unlinkReady(u)
+	d.note(u, EvUnready)
+}
+
 // next takes the next ucmd that the handler shall see off the ready list; nil
 // if there is none. Commands that were aborted before they were fetched, and
 // those that the target answers itself, are ended here (rule R33). Caller
@@ -101,6 +108,9 @@ func (d *Device) next() *Ucmd {
 			d.mu.Unlock()
 			over := c.CheckLocalEvents()
 			if over {
+				d.mu.Lock()
+				d.note(u, EvUnready)
+				d.mu.Unlock()
 				c.Done()
 			}
 			d.mu.Lock()

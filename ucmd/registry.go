@@ -16,6 +16,9 @@ import (
 // be called from any goroutine.
 type Registry struct {
 	limits Limits
+	// beforeLock, if not nil, is called before a lock of a device or a pool is
+	// taken. Tests set it, before they register anything.
+	beforeLock func()
 
 	// mu guards devices and pools.
 	mu      sync.Mutex
@@ -51,6 +54,7 @@ func (r *Registry) Register(desc Desc, mem Memory, obs Observer) (*Device, error
 		done: make(chan struct{}), wake: make(chan struct{}, 1),
 	}
 	d.modes.Store(desc.Opt.pack())
+	d.mu.Before = r.beforeLock
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -135,6 +139,7 @@ func (r *Registry) usePool(desc Desc, name string, mem Memory) (*sgv.Pool, error
 		Name: name, SinglePages: int(desc.SGVSinglePages),
 		PurgeInterval: time.Duration(desc.SGVPurgeInterval) * time.Second,
 		MaxPages:      r.limits.MaxPages, MaxIdlePages: r.limits.MaxIdlePages,
+		BeforeLock: r.beforeLock,
 	})}
 	r.pools[name] = p
 	return p.Pool, nil

@@ -39,10 +39,13 @@ func (d *Device) reply(r *Reply) error {
 	d.gen++
 	d.note(u, EvReplied)
 	if u.onReady {
-		d.unlinkReady(u) // given back (Requeue) and answered all the same
+		d.leaveReady(u) // given back (Requeue) and answered all the same
 	}
 	err := d.dispatch(u, r)
 	d.put(u, OwnerTransient)
+	if d.faults.dropTwice && r.Code == SubExec {
+		d.put(u, OwnerTransient)
+	}
 	return err
 }
 

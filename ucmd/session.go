@@ -40,7 +40,7 @@ func (d *Device) Attach(s *target.Session) error {
 	u.attach = nil // a late answer finds nobody
 	if timedOut && u.onReady {
 		// Never fetched: nobody shall hear of a session that won't be.
-		d.unlinkReady(u)
+		d.leaveReady(u)
 		d.put(u, OwnerCreation)
 	}
 	d.put(u, OwnerAttach)

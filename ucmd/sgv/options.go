@@ -26,6 +26,9 @@ type Options struct {
 	// time.AfterFunc if nil. It is called under the pool's lock. stop is like
 	// time.Timer.Stop. Tests bring their own.
 	AfterFunc func(d time.Duration, f func()) (stop func() bool)
+	// BeforeLock, if not nil, is called before the pool's lock is taken. Tests
+	// stop there, to see what others can do meanwhile.
+	BeforeLock func()
 }
 
 // EnsureDefaults fills in what was left zero.

@@ -2,7 +2,8 @@ package sgv
 
 import (
 	"errors"
-	"sync"
+
+	"scstuser/internal/steplock"
 )
 
 // ErrNoMemory is returned when a buffer would exceed the pool's limit even if
@@ -15,7 +16,7 @@ type Pool struct {
 	opt Options
 
 	// mu guards everything below.
-	mu     sync.Mutex
+	mu     steplock.Mutex
 	class  [Classes]class
 	oldest *Object // of the idle objects of all classes
 	newest *Object
@@ -38,7 +39,7 @@ type class struct {
 // New makes an empty pool.
 func New(o Options) *Pool {
 	o.EnsureDefaults()
-	return &Pool{opt: o}
+	return &Pool{opt: o, mu: steplock.Mutex{Before: o.BeforeLock}}
 }
 
 // Name returns the pool's name.

@@ -54,3 +54,17 @@ func (p *Pool) Stats() Stats {
 	}
 	return s
 }
+
+// IdleOwners returns who gave the memory of the idle objects, those of a
+// smaller class first and in a class the one that is handed out next first.
+func (p *Pool) IdleOwners() []Owner {
+	p.mu.Mutex.Lock()
+	defer p.mu.Unlock()
+	var l []Owner
+	for i := range p.class {
+		for o := p.class[i].top; o != nil; o = o.below {
+			l = append(l, o.Owner)
+		}
+	}
+	return l
+}
