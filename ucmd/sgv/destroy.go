@@ -40,12 +40,14 @@ func (p *Pool) destroy(v victims) {
 // returns when their owners have been told.
 func (p *Pool) Flush() int {
 	n := 0
-	for i := range p.class {
-		c := &p.class[i]
+	for class := 0; class < Classes; class++ {
 		var v victims
 		p.mu.Lock()
-		for c.top != nil {
-			p.takeOut(c.top, &v)
+		for class < Classes-1 && p.class[class].top == nil {
+			class++
+		}
+		for p.class[class].top != nil {
+			p.takeOut(p.class[class].top, &v)
 		}
 		p.mu.Unlock()
 		p.destroy(v)
