@@ -184,3 +184,16 @@ func TestConvertPollAndClose(t *testing.T) {
 		t.Errorf("%+v", events)
 	}
 }
+
+// A call returns once.
+func TestConvertRefusesSecondExit(t *testing.T) {
+	w, err := NewWriter(io.Discard, Header{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	exit := `{"ev":"exit","seq":2,"call":1,"cmd_nr":"0x7502"}` + "\n"
+	in := `{"ev":"enter","seq":1,"cmd_nr":"0x7502"}` + "\n" + exit + exit
+	if c, err := Convert(strings.NewReader(in), w); err == nil || c.Events != 2 || !strings.Contains(err.Error(), "line 3") {
+		t.Errorf("%+v %v, want an error in line 3", c, err)
+	}
+}
