@@ -4,8 +4,8 @@ import "scstuser/ucmd"
 
 // Desc is the device that x describes (rules R8 to R13); names are cut to
 // ucmd.MaxName bytes (fact 6). nonBlocking is O_NONBLOCK of the node's open
-// flags at this moment (R10). Nothing is judged here but by
-// ucmd's registry; CheckIdentity comes first.
+// flags at this moment (R10). Nothing is judged here: CheckIdentity comes
+// before, ucmd's registry after. enable_pr_cmds_notifications is left out.
 func (x *DevDesc) Desc(nonBlocking bool) ucmd.Desc {
 	return ucmd.Desc{
 		Name: cut(x.Name), Type: ucmd.DeviceType(x.Type), BlockSize: x.BlockSize,

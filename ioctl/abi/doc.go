@@ -22,10 +22,10 @@
 //
 // A host (the node) gets reply_cmd bytes: DecodeReply fills in what they say
 // and returns the addresses of what they point to, with lengths that are
-// already limited; the host reads that memory and sets r.Sense, or calls
-// SetWriteSame or SetRemap. It answers with EncodeSubcommand. A client does the inverse:
-// EncodeReply with the places where it has put sense data and descriptors,
-// and DecodeSubcommand.
+// already limited; the host reads that memory and sets Reply.Sense (BadSense
+// if it can't be read), or calls SetWriteSame or SetRemap. It answers with
+// EncodeSubcommand. A client does the inverse: EncodeReply with the places
+// where it has put sense data and descriptors, and DecodeSubcommand.
 //
 // # Padding
 //
