@@ -12,10 +12,11 @@
 //     compiler's.
 //   - union.go: the two structures that hold unions, get_cmd and reply_cmd, as
 //     Command and Answer with one pointer per alternative: for traces.
-//   - subcommand.go, reply.go: the hot path. Bytes of get_cmd and reply_cmd
+//   - subcommand.go, reply.go, replyencode.go: the hot path. Bytes of get_cmd and reply_cmd
 //     straight to and from ucmd.Subcommand and ucmd.Reply, without allocating
 //     (but for the names of ATTACH_SESS).
-//   - desc.go, opt.go: dev_desc and opt to and from ucmd.Desc and ucmd.Opt.
+//   - get.go: where the pieces of REPLY_AND_GET_CMD and _MULTI are.
+//   - desc.go: dev_desc and opt to and from ucmd.Desc and ucmd.Opt.
 //   - identity.go: who may register: version and license strings.
 //
 // # Who calls what
