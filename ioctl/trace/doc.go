@@ -1,0 +1,26 @@
+// Package trace is the file format of recordings of the scst_user interface:
+// what crosses it, decoded, with threads and times, one JSON object a line.
+// docs/traces.md describes the format to people and to other programs.
+//
+// A recorder makes a Writer and gives it Events; anything that reads a
+// recording (show, compare, replay) gets them back from a Reader, one by one,
+// with bounded memory whatever the file's size. Both sides work on streams and
+// compress by the file's name, or find out by its first bytes. Convert imports
+// the older format of recordings that were made on the kernel module.
+//
+// ArgIn, ArgOut, NewReply and NewCmd make an event's parts of the bytes that
+// cross the interface, by package abi.
+//
+// # Locks and goroutines
+//
+// Writer.mu guards everything in a Writer: threads write their events as they
+// come, and the file's order is the order of sequence numbers. Nothing is
+// called with it held but the writer below. A Reader has one user. The package
+// starts no goroutine.
+//
+// # What a bad file can do
+//
+// Nothing but be refused (I7): lines are bounded, unknown versions are refused,
+// and an error names its line. A file that ends in the middle of a line, as one
+// does whose recorder was killed, is read up to there and says so (Truncated).
+package trace
