@@ -5,8 +5,8 @@
 //	go test -run '^$' -bench '^BenchmarkLifecycle$' -count 5 ./handlers | go run ./internal/benchlifecycle [-max 1000]
 //
 // Of several counts it takes the median. It fails if the tests did, if there is
-// no benchmark in what it reads, or if one goroutine on one device takes longer
-// than -max nanoseconds or allocates anything.
+// no benchmark in what it reads, or, with -max, if one goroutine on one device
+// needs more nanoseconds of processor time than that, or anything allocates.
 package main
 
 import (
@@ -17,7 +17,7 @@ import (
 )
 
 func main() {
-	limit := flag.Float64("max", 0, "most nanoseconds of a command with one goroutine on one device; 0: no limit")
+	limit := flag.Float64("max", 0, "most nanoseconds of processor time of a command with one goroutine on one device; 0: no limit")
 	flag.Parse()
 	if err := run(os.Stdin, os.Stdout, *limit); err != nil {
 		fmt.Fprintln(os.Stderr, "benchlifecycle:", err)

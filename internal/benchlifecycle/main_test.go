@@ -7,22 +7,22 @@ import (
 
 const output = `goos: linux
 cpu: A Processor
-BenchmarkLifecycle/Read4K/goroutines=1/devices=1-2   	 932205	       400.0 ns/op	       0 B/op	       0 allocs/op
-BenchmarkLifecycle/Read4K/goroutines=1/devices=1-2   	 932205	       9000 ns/op	       0 B/op	       0 allocs/op
-BenchmarkLifecycle/Read4K/goroutines=1/devices=1-2   	 932205	       300.0 ns/op	       0 B/op	       0 allocs/op
-BenchmarkLifecycle/Read4K/goroutines=2/devices=1-2   	 932205	       200.0 ns/op	       0 B/op	       0 allocs/op
-BenchmarkLifecycle/Read4K/goroutines=1/devices=10-2   	 932205	       500.0 ns/op	       0 B/op	       0 allocs/op
+BenchmarkLifecycle/Read4K/goroutines=1/devices=1-2   	 932205	       400.0 ns/op	 401 cpu-ns/op	       0 B/op	       0 allocs/op
+BenchmarkLifecycle/Read4K/goroutines=1/devices=1-2   	 932205	       9000 ns/op	 500 cpu-ns/op	       0 B/op	       0 allocs/op
+BenchmarkLifecycle/Read4K/goroutines=1/devices=1-2   	 932205	       300.0 ns/op	 300 cpu-ns/op	       0 B/op	       0 allocs/op
+BenchmarkLifecycle/Read4K/goroutines=2/devices=1-2   	 932205	       200.0 ns/op	 390.4 cpu-ns/op	       0 B/op	       0 allocs/op
+BenchmarkLifecycle/Read4K/goroutines=1/devices=10-2   	 932205	       500.0 ns/op	 500.0 cpu-ns/op	       0 B/op	       0 allocs/op
 BenchmarkOther/Read4K 1 1 ns/op
 PASS
 ok  	scstuser/handlers	2.800s
 `
 
-const tables = `A Processor, 2 processors. Nanoseconds per command (million commands per second), median of 3.
+const tables = `A Processor, 2 processors. Nanoseconds per command (of processor time), median of 3.
 
 | Read4K | 1 goroutine | 2 goroutines |
 |---|---|---|
-| 1 device | 400 (2.50) | 200 (5.00) |
-| 10 devices | 500 (2.00) | - |
+| 1 device | 400 (401) | 200 (390) |
+| 10 devices | 500 (500) | - |
 
 Allocations per command: 0.
 `
@@ -38,7 +38,7 @@ func TestTables(t *testing.T) {
 }
 
 func TestFailures(t *testing.T) {
-	const one = "BenchmarkLifecycle/Read4K/goroutines=1/devices=1 \t 5 \t 2000 ns/op \t 64 B/op \t 2 allocs/op\n"
+	const one = "BenchmarkLifecycle/Read4K/goroutines=1/devices=1 \t 5 \t 2000 ns/op \t 2000 cpu-ns/op \t 64 B/op \t 2 allocs/op\n"
 	for name, tc := range map[string]struct {
 		in    string
 		limit float64
@@ -48,7 +48,7 @@ func TestFailures(t *testing.T) {
 		"failed":         {output + "FAIL\tscstuser/handlers\n", 0, "the benchmarks failed"},
 		"failed inside":  {"--- FAIL: BenchmarkLifecycle\n" + output, 0, "the benchmarks failed"},
 		"no allocations": {strings.Replace(one, "2 allocs/op", "", 1), 0, "no allocs/op"},
-		"too slow":       {one, 1999, "Read4K takes 2000 ns"},
+		"too slow":       {one, 1999, "Read4K takes 2000 ns of processor time"},
 		"allocates":      {one, 2000, "allocates 2 times"},
 		"no limit":       {one, 0, ""},
 		"huge count":     {strings.Replace(one, "goroutines=1", "goroutines=99999999999999999999", 1), 0, "out of range"},

@@ -18,7 +18,7 @@ type place struct {
 }
 
 // figure is what was measured at one place, one value for each count.
-type figure struct{ ns, allocs []float64 }
+type figure struct{ ns, cpu, allocs []float64 }
 
 // report is everything that was read.
 type report struct {
@@ -31,7 +31,7 @@ type report struct {
 
 // line is one benchmark's result; without a -N behind its name there was one
 // processor.
-var line = regexp.MustCompile(`^BenchmarkLifecycle/(\w+)/goroutines=(\d+)/devices=(\d+)(?:-(\d+))?\s+\d+\s+([\d.]+) ns/op(?:.*\s(\d+) allocs/op)?`)
+var line = regexp.MustCompile(`^BenchmarkLifecycle/(\w+)/goroutines=(\d+)/devices=(\d+)(?:-(\d+))?\s+\d+\s+([\d.]+) ns/op\s+([\d.]+) cpu-ns/op(?:.*\s(\d+) allocs/op)?`)
 
 // parse reads the output of go test.
 func parse(in io.Reader) (*report, error) {
@@ -77,10 +77,14 @@ func (r *report) add(m []string) error {
 	if err != nil {
 		return err
 	}
-	if m[6] == "" {
+	cpu, err := strconv.ParseFloat(m[6], 64)
+	if err != nil {
+		return err
+	}
+	if m[7] == "" {
 		return errors.New("it has no allocs/op")
 	}
-	allocs, err := strconv.ParseFloat(m[6], 64)
+	allocs, err := strconv.ParseFloat(m[7], 64)
 	if err != nil {
 		return err
 	}
@@ -89,7 +93,7 @@ func (r *report) add(m []string) error {
 		r.figures[p] = &figure{}
 	}
 	f := r.figures[p]
-	f.ns, f.allocs = append(f.ns, ns), append(f.allocs, allocs)
+	f.ns, f.cpu, f.allocs = append(f.ns, ns), append(f.cpu, cpu), append(f.allocs, allocs)
 	r.commands = appendNew(r.commands, p.command)
 	r.devices = appendNew(r.devices, devices)
 	r.goroutines = appendNew(r.goroutines, goroutines)

@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// markdown is the tables. A cell is nanoseconds per command and millions of
-// commands per second, all goroutines together.
+// markdown is the tables. A cell is nanoseconds per command, of all goroutines
+// together, and how many of processor time.
 func (r *report) markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s, %s processors. Nanoseconds per command (million commands per second), median of %d.\n", r.cpu, r.procs, r.counts())
+	fmt.Fprintf(&b, "%s, %s processors. Nanoseconds per command (of processor time), median of %d.\n", r.cpu, r.procs, r.counts())
 	for _, c := range r.commands {
 		fmt.Fprintf(&b, "\n| %s |", c)
 		for _, g := range r.goroutines {
@@ -34,8 +34,7 @@ func (r *report) cell(p place) string {
 	if f == nil {
 		return "-"
 	}
-	ns := median(f.ns)
-	return fmt.Sprintf("%.0f (%.2f)", ns, 1e3/ns)
+	return fmt.Sprintf("%.0f (%.0f)", median(f.ns), median(f.cpu))
 }
 
 // counts is how often each benchmark was run.
@@ -60,16 +59,16 @@ func count(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// check applies the limits: that of time to one goroutine on one device, that
-// of allocations, none, to everything.
+// check applies the limits: that of processor time to one goroutine on one
+// device, that of allocations, none, to everything.
 func (r *report) check(limit float64) error {
 	for _, c := range r.commands {
 		f := r.figures[place{c, 1, 1}]
 		if limit <= 0 || f == nil {
 			continue
 		}
-		if ns := median(f.ns); ns > limit {
-			return fmt.Errorf("%s takes %.0f ns on one device, the limit is %.0f", c, ns, limit)
+		if ns := median(f.cpu); ns > limit {
+			return fmt.Errorf("%s takes %.0f ns of processor time on one device, the limit is %.0f", c, ns, limit)
 		}
 	}
 	if n := r.mostAllocs(); limit > 0 && n > 0 {
