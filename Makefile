@@ -20,7 +20,7 @@ BUILDVCS := $(shell git rev-parse --verify -q HEAD >/dev/null 2>&1 && echo auto 
 
 .PHONY: help
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## bin/fileio_tgt, one static binary
@@ -54,6 +54,10 @@ test: deps ## all tests, with the race detector
 bench: deps ## speed, side by side with nbdkit and qemu-nbd; ARGS='...' goes to the program
 	$(GO) run ./internal/nbdbench $(ARGS)
 
+.PHONY: bench-lifecycle
+bench-lifecycle: ## what a command costs from parse to on-free, as tables; a minute; BENCHCOUNT (3)
+	$(GO) test -run '^$$' -bench '^BenchmarkLifecycle$$' -benchtime 200ms -count $(or $(BENCHCOUNT),3) ./handlers | $(GO) run ./internal/benchlifecycle -max 1000
+
 .PHONY: lint
 lint: gofmt vet staticcheck vuln ## gofmt, go vet, staticcheck, known vulnerabilities
 
@@ -84,7 +88,7 @@ fuzz: ## every fuzz target for FUZZTIME (10s) each
 	@internal/ci/fuzz.sh
 
 .PHONY: soak
-soak: build deps ## verified random I/O with clients killed in between, for SOAKTIME (600) seconds
+soak: build deps ## devices killed under load, SOAKCYCLES (10000) times; verified I/O with clients killed, for SOAKTIME (600) s
 	@internal/ci/soak.sh
 
 .PHONY: cover

@@ -18,6 +18,8 @@ type call struct {
 	pbuf uint64
 	// sub is the call's own copy of the subcommand, once it was handed off.
 	sub ucmd.Subcommand
+	// reply is the one that inline gives itself.
+	reply [1]ucmd.Reply
 }
 
 // takeOver makes x the call that y was prepared for, whose subcommand will not

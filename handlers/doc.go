@@ -56,7 +56,7 @@
 // # Locks
 //
 // There are none but server.gate, which every inline call holds for reading, so
-// that Serve can wait for them. It is held while the Handler's TryExec runs and
-// not while the port is called. What a Handler guards with locks is its own
+// that Serve can wait for them. It is held while the Handler's TryExec runs, and
+// while the port is called for one thing: to give it a buffer that is new. What a Handler guards with locks is its own
 // affair; it may not call the port from within its methods.
 package handlers

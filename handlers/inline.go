@@ -20,6 +20,14 @@ func (s *server) inline(sub *ucmd.Subcommand, reply *ucmd.Reply) bool {
 	}
 	x := calls.Get().(*call)
 	done := s.carryOut(x, sub, reply)
+	if done && reply.PBuf != 0 {
+		// A new buffer: given here, so that Serve waits until the port has it
+		// or has refused it, and it is freed. The port gives what we return
+		// when Serve may have ended, and tells nobody that it was too late.
+		x.reply[0] = *reply
+		s.reply(x.reply[:])
+		done = false
+	}
 	calls.Put(x)
 	s.gate.RUnlock()
 	return done

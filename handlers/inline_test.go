@@ -2,6 +2,7 @@ package handlers_test
 
 import (
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -221,4 +222,35 @@ type tmStalls struct {
 func (h *tmStalls) TaskMgmt(sub *ucmd.Subcommand) int32 {
 	h.told <- sub.Code.String()
 	return 0
+}
+
+// The end of Serve waits for what an inline call gives: when the call has
+// returned the port has the new buffer, or has refused it and it is free. A
+// connection's goroutine that is late, after Serve has ended and the device
+// been released, would lose it.
+func TestInlineBufferIsNotLostAtTheEnd(t *testing.T) {
+	for name, sub := range map[string]ucmd.Subcommand{
+		"ALLOC_MEM": {Handle: 1, Code: ucmd.SubAllocMem, AllocLen: 4096},
+		"EXEC of a READ": {
+			Handle: 1, Code: ucmd.SubExec, AllocLen: 4096, BufLen: 4096, Dir: scsi.DirRead,
+			CDB: [16]byte(read(0, 8)), CDBLen: 16,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := inlinePort{newFakePort(t), make(chan ucmd.InlineFunc, 2)}
+			p.refuse[1] = syscall.ESRCH // released meanwhile
+			a := serveFake(t, p, newDisk(t), handlers.Options{Inline: true})
+			f := recv(t, p.f, "the inline handler")
+			reply := ucmd.Reply{Handle: 1, Code: sub.Code}
+			if f(&sub, &reply) {
+				t.Fatal("the reply with the new buffer is left to the port")
+			}
+			if r := p.reply(); r.PBuf == 0 {
+				t.Errorf("reply %+v, want one with a buffer", r)
+			}
+			if s := a.Stats(); s.Live != 0 {
+				t.Errorf("I3: %d buffers are lost", s.Live)
+			}
+		})
+	}
 }

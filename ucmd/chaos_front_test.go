@@ -49,20 +49,47 @@ func (f *chaosFront) keep(do func()) (now bool) {
 
 func (f *chaosFront) RdyToXfer(c *target.Cmd) target.Verdict {
 	f.mu.Lock()
-	resume := c.DataReceived
+	resume := func() {
+		f.touch(c)
+		c.DataReceived()
+	}
 	if f.rng.IntN(4) == 0 { // the client is gone
 		resume = c.DataFailed
 	}
 	f.mu.Unlock()
 	if f.keep(resume) {
+		f.touch(c)
 		return target.Continue
 	}
 	return target.Stop
 }
 
+// touch uses a command's buffer, which is its own from RdyToXfer until
+// Delivered: the race detector sees two live commands that have the same one.
+// A liar gives one buffer to two commands, and gets what it asked for.
+func (f *chaosFront) touch(c *target.Cmd) {
+	if f.x.plan.liar {
+		return
+	}
+	for _, b := range [][]byte{c.Buf, c.OutBuf} {
+		if len(b) > 0 {
+			b[0]++
+			b[len(b)-1]++
+		}
+	}
+}
+
 func (f *chaosFront) XmitResponse(c *target.Cmd) {
 	c.Front.(*chaosCmd).sent.Add(1)
-	if f.keep(func() { c.Delivered(target.DeliveryFailed) }) {
+	if n := len(c.Data()); c.RespLen < 0 || c.RespLen > c.BufLen || int(c.RespLen) != n {
+		f.x.fails.add("I7: a response of %d bytes, %d of them there, from a buffer of %d", c.RespLen, n, c.BufLen)
+	}
+	f.touch(c)
+	deliver := func() {
+		f.touch(c)
+		c.Delivered(target.DeliveryFailed)
+	}
+	if f.keep(deliver) {
 		c.Delivered(target.Delivered)
 	}
 }
@@ -80,8 +107,12 @@ func (f *chaosFront) SessionGone(*target.Session) {
 	f.gone = true
 }
 
-// doLater does what was kept.
+// doLater does what was kept, unless the front ends are stalled: then data and
+// responses stay where they are, in the middle of the device's release too.
 func (f *chaosFront) doLater() {
+	if f.x.stalled.Load() {
+		return
+	}
 	f.mu.Lock()
 	l := f.later
 	f.later = nil
@@ -144,7 +175,7 @@ func (f *chaosFront) session(s *target.Session) {
 			return
 		}
 	}
-	f.x.fail("I1: a session's commands never ended")
+	f.x.fails.add("I1: a session's commands never ended")
 }
 
 // check looks at I1.
@@ -152,10 +183,10 @@ func (f *chaosFront) check(i int) {
 	f.doLater()
 	for n, c := range f.cmds {
 		if s, d := c.sent.Load(), c.freed.Load(); s != 1 || d != 1 {
-			f.x.fail("I1: front end %d, command %d: answered %d times, freed %d times", i, n, s, d)
+			f.x.fails.add("I1: front end %d, command %d: answered %d times, freed %d times", i, n, s, d)
 		}
 	}
 	if n := f.tms.Load(); n != 0 {
-		f.x.fail("front end %d: %d task management functions are not done", i, n)
+		f.x.fails.add("front end %d: %d task management functions are not done", i, n)
 	}
 }

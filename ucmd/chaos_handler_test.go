@@ -2,7 +2,6 @@ package ucmd
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"sync"
@@ -12,16 +11,21 @@ import (
 	"scstuser/scsi"
 )
 
-// getter is one thread of the handler.
-func (x *chaos) getter(r *rand.Rand) {
+// getter is one thread of the handler. One that blocks waits until there is
+// something, or the device is released.
+func (x *chaos) getter(r *rand.Rand, blocks bool) {
 	subs := make([]Subcommand, 1+r.IntN(5))
 	for {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(r.IntN(2000))*time.Microsecond)
+		patience := time.Duration(r.IntN(2000)) * time.Microsecond
+		if blocks {
+			patience = time.Minute
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		_, n, err := x.b.dev.ReplyAndGet(ctx, nil, subs)
 		cancel()
 		if n == 0 {
 			if err != syscall.EAGAIN && err != syscall.EINTR {
-				x.fail("get: %v", err)
+				x.fails.add("get: %v", err)
 			}
 			if x.stopped.Load() {
 				return
@@ -33,41 +37,12 @@ func (x *chaos) getter(r *rand.Rand) {
 				x.b.dev.Requeue(subs[i].Handle)
 				continue
 			}
-			x.fetched(&subs[i])
+			x.mem.fetched(x.b.dev, &subs[i], x.plan.liar)
 			if reply, now := x.decide(r, &subs[i]); now {
 				x.answer(r, reply)
 			}
 		}
 		x.answerDue(r)
-	}
-}
-
-// fetched notes what a subcommand says about buffers.
-func (x *chaos) fetched(s *Subcommand) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	switch {
-	case s.Code == SubExec && s.PBuf != 0 && !x.plan.liar:
-		if h, busy := x.live[s.PBuf]; busy && h != s.Handle {
-			x.failures = append(x.failures, fmt.Sprintf("I3: buffer %#x serves h=%d and h=%d", s.PBuf, h, s.Handle))
-		}
-		x.live[s.PBuf] = s.Handle
-	case s.Code == SubOnFree && s.PBuf != 0 && !s.BufferCached, s.Code == SubOnCachedMemFree:
-		x.givenBack[s.PBuf]++
-		if h, busy := x.live[s.PBuf]; busy && !x.plan.liar {
-			x.failures = append(x.failures, fmt.Sprintf("I3: buffer %#x is given back while h=%d has it", s.PBuf, h))
-		}
-	}
-}
-
-// notLive: the handler is done with what h has.
-func (x *chaos) notLive(h uint32) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	for addr, owner := range x.live {
-		if owner == h {
-			delete(x.live, addr)
-		}
 	}
 }
 
@@ -89,44 +64,21 @@ func (x *chaos) decide(r *rand.Rand, s *Subcommand) (reply Reply, now bool) {
 	if x.calm.Load() {
 		return reply, true
 	}
-	switch r.IntN(40) {
-	case 0: // for another subcommand
-		reply.Code = []Subcode{SubParse, SubAllocMem, SubExec, SubOnFree, SubTMDone, 0x7f}[r.IntN(6)]
-	case 1, 2, 3, 4: // later
+	switch r.IntN(10) {
+	case 0: // later
 		x.later(reply)
 		return reply, false
-	case 5: // never
-		if !x.plan.calm {
+	case 1: // never
+		if !x.plan.calm && r.IntN(4) == 0 {
 			return reply, false
 		}
-	case 7:
-		reply.PBuf = []uint64{0, 0x1000, 0x1001, 1<<64 - 4096}[r.IntN(4)]
-	case 8:
-		reply.RespDataLen = int32(r.Uint32())
-	case 9:
-		reply.Status = scsi.CheckCondition
-		reply.Sense = scsi.SenseInvalidFieldInCDB.AppendFixed(nil)[:18*r.IntN(2)]
-		reply.BadSense = r.IntN(2) == 0
-	case 10:
-		reply.Status = scsi.Status(r.Uint32())
-	case 11, 12, 13:
+	case 2:
 		if s.Code == SubExec {
 			reply.Type = ReplyBackground
 		}
-	case 14:
-		reply.Type = ReplyDoWriteSame
-	case 15:
-		reply.Type = ReplyType(r.Uint32())
-	case 16:
-		reply.Result = int32(r.Uint32())
-	case 17:
-		if s.Code == SubParse {
-			reply.BufLen, reply.OutBufLen, reply.Dir = int32(r.Uint32()>>r.IntN(32)), int32(r.Uint32()>>r.IntN(32)), scsi.Dir(1+r.IntN(4))
-		}
-	case 18:
-		if s.Code == SubParse {
-			reply.QueueType, reply.LBA, reply.OpFlags = scsi.QueueType(r.IntN(6)), r.Int64(), r.Uint32()
-		}
+	case 3, 4:
+		c := &chaosCorruptions[r.IntN(len(chaosCorruptions))]
+		c.do(x, r, s, &reply)
 	}
 	if reply.Type == ReplyBackground && s.Dir.Reads() && !x.plan.liar {
 		// It would be refused and the buffer free, with the answer to tell us
@@ -147,19 +99,33 @@ func (x *chaos) later(reply Reply) {
 func (x *chaos) answer(r *rand.Rand, reply Reply) {
 	background := reply.Code == SubExec && reply.Type == ReplyBackground
 	if !background {
-		x.notLive(reply.Handle)
+		x.mem.over(x.b.dev, reply.Handle)
 	}
+	x.maybeDie()
 	err := x.b.dev.Reply(&reply)
 	if background {
 		completed := Reply{Handle: reply.Handle, Code: SubExec, Type: ReplyCompleted}
 		if err != nil {
-			x.notLive(reply.Handle) // refused, and over
+			x.mem.over(x.b.dev, reply.Handle) // refused, and over
 		} else if x.plan.calm || r.IntN(3) > 0 {
 			x.later(completed)
 		}
 	}
 	if x.plan.liar && r.IntN(4) == 0 {
 		_ = x.b.dev.Reply(&reply)
+	}
+}
+
+// maybeDie counts replies; at the last one the release begins beside it, on
+// another goroutine.
+func (x *chaos) maybeDie() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.left == 0 {
+		return
+	}
+	if x.left--; x.left == 0 {
+		go x.die()
 	}
 }
 
@@ -187,7 +153,7 @@ func (x *chaos) control(r *rand.Rand, over <-chan struct{}) {
 	dev := x.b.dev
 	rng := sync.Mutex{} // inline handlers run on any goroutine
 	inline := func(s *Subcommand, reply *Reply) bool {
-		x.fetched(s)
+		x.mem.fetched(dev, s, x.plan.liar)
 		rng.Lock()
 		got, now := x.decide(r, s)
 		rng.Unlock()
@@ -197,7 +163,7 @@ func (x *chaos) control(r *rand.Rand, over <-chan struct{}) {
 			}
 			return false
 		}
-		x.notLive(got.Handle)
+		x.mem.over(x.b.dev, got.Handle)
 		*reply = got
 		return true
 	}
@@ -240,7 +206,7 @@ func (x *chaos) control(r *rand.Rand, over <-chan struct{}) {
 			}
 		case 7:
 			_ = dev.WriteCommands(io.Discard)
-			x.b.checkRefs()
+			x.checkRefs()
 		case 8:
 			if x.plan.inline {
 				dev.SetInline(inline)

@@ -1,5 +1,10 @@
 #!/usr/bin/env bash
-# Serves a sparse image and works on it for SOAKTIME seconds (600): verified
+# First the lifecycle without any I/O: a device is registered, loaded, killed
+# and released SOAKCYCLES (10000) times, by hand-made handlers and by a served
+# one, and SOAKCHECKS (2000) random schedules run over the concurrent device.
+# Fails if a command, a buffer, a goroutine or a file descriptor is left.
+#
+# Then it serves a sparse image and works on it for SOAKTIME seconds (600): verified
 # random writes of four fio jobs, copies with several connections, and clients
 # that are killed in the middle. Then it stops the server. Fails if a byte is
 # wrong, if the server dies, leaks memory or does not stop cleanly. ARGS adds
@@ -8,6 +13,8 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 soaktime=${SOAKTIME:-600}
+soakcycles=${SOAKCYCLES:-10000}
+soakchecks=${SOAKCHECKS:-2000}
 # The most that the server's memory may be at the end of a round, in KiB: the
 # buffers of four connections, its pool, and room for the Go runtime.
 max_rss=$((512 * 1024))
@@ -24,9 +31,16 @@ trap cleanup EXIT
 
 fail() {
 	echo "soak: $*" >&2
-	tail -n 20 "$dir/server.log" >&2 || true
+	tail -n 20 "$dir/server.log" >&2 2>/dev/null || true
 	exit 1
 }
+
+for package in ./ucmd ./handlers; do
+	go test -count=1 -v -timeout 2h -run '^TestKillAndReleaseUnderLoad$' "$package" -killcycles "$soakcycles" ||
+		fail "kill-and-release cycles of $package"
+done
+go test -count=1 -race -timeout 2h -run '^TestInvariantsUnderChaos$' ./ucmd -rapid.checks "$soakchecks" ||
+	fail "an invariant does not hold"
 
 truncate -s 2G "$dir/image"
 socket=$dir/socket
@@ -47,7 +61,7 @@ rss() { awk '/^VmRSS:/ { print $2 }' "/proc/$server/status"; }
 verify() { # depth, seed: four jobs write a quarter each and read it back
 	fio --output="$dir/fio.out" --thread --ioengine=nbd --uri="$uri" --rw=randwrite --bsrange=4k-256k --blockalign=4k \
 		--size=64m --offset_increment=512m --numjobs=4 --iodepth="$1" --randseed="$2" --verify=crc32c --verify_fatal=1 \
-		--do_verify=1 --group_reporting --name=soak || { cat "$dir/fio.out" >&2; fail "fio found wrong data or errors"; }
+		--do_verify=1 --verify_state_save=0 --group_reporting --name=soak || { cat "$dir/fio.out" >&2; fail "fio found wrong data or errors"; }
 }
 
 kill_client() { # leaves a connection in the middle of its commands
