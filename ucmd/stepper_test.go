@@ -255,13 +255,6 @@ func (s *stepper) at(slot int) *thread {
 	return nil
 }
 
-// underWay says whether the action of a slot has not ended.
-func (s *stepper) underWay(slot int) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slot >= 0 && s.busy[slot]
-}
-
 // hash adds where all goroutines are.
 func (s *stepper) hash(h uint64) uint64 {
 	gen := s.gen()
