@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"scstuser/target"
@@ -16,6 +17,8 @@ import (
 // be called from any goroutine.
 type Registry struct {
 	limits Limits
+	// releases are counted for Releases.
+	releases struct{ ended, stuck, abandoned atomic.Uint64 }
 
 	// mu guards devices and pools.
 	mu      sync.Mutex
@@ -72,6 +75,7 @@ func (r *Registry) Register(desc Desc, mem Memory, obs Observer) (*Device, error
 		OwnOrder:  desc.Opt.OwnOrder == 1, DSense: desc.Opt.DSense == 1, TAS: desc.Opt.TAS == 1,
 	})
 	r.devices[desc.Name] = d
+	d.superviseFrom()
 	return d, nil
 }
 
