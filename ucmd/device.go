@@ -37,8 +37,8 @@ type Device struct {
 	// ends when stopSupervisor is closed; nil without one.
 	supervised     bool
 	stopSupervisor chan struct{}
-	// stuckTold: the Reporter knows that the release is stuck. rounds are
-	// those of the cleanup worker.
+	// stuckTold: the release was found to be stuck, and the Reporter knows.
+	// rounds are those of the cleanup worker.
 	stuckTold atomic.Bool
 	rounds    atomic.Int64
 

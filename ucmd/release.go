@@ -170,9 +170,14 @@ func (d *Device) progress() (gen uint64, done bool) {
 }
 
 // settle gives what is in other goroutines' hands the time to arrive. false:
-// nothing changed within ReleaseTimeout, or there is nothing to wait for.
+// nothing changed within ReleaseTimeout, now or while the sessions were waited
+// for, or there is nothing to wait for.
 func (d *Device) settle(gen uint64) bool {
-	t := time.NewTimer(d.limits.ReleaseTimeout)
+	limit := d.limits.ReleaseTimeout
+	if d.stuckTold.Load() {
+		limit = 0 // it has had that time, and there was no progress
+	}
+	t := time.NewTimer(limit)
 	defer t.Stop()
 	for {
 		wait := d.onTheWay() // first: what has arrived meanwhile has changed gen

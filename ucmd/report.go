@@ -45,7 +45,7 @@ func (r *Registry) countRelease(d *Device) {
 // reportStuck tells the Reporter what holds the release now. err is why the
 // sessions are not detached yet, nil if they are.
 func (d *Device) reportStuck(err error) {
-	if d.limits.Reporter != nil && d.stuckTold.CompareAndSwap(false, true) {
+	if d.stuckTold.CompareAndSwap(false, true) && d.limits.Reporter != nil {
 		d.limits.Reporter.ReleaseStuck(&StuckError{Device: d.desc.Name, Commands: d.Commands(), Err: err})
 	}
 }
