@@ -11,7 +11,7 @@ import (
 // gave can be mapped, nothing else.
 type Memory struct{ *arena.Arena }
 
-var _ ucmd.Memory = Memory{}
+var _ ucmd.Pinner = Memory{}
 
 // Unmap has nothing to do: the bytes are the handler's own, and it frees them
 // when it is told to.

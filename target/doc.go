@@ -18,6 +18,11 @@
 // command belongs to whoever holds it: after a stage has returned Stop, or
 // after Exec and XmitResponse were called, the pipeline does not touch it.
 //
+// # Task management
+//
+// A front end starts functions with Session.TaskMgmt. The target itself resets
+// a unit whose handler does not get on, when it is asked to: Session.ResetUnit.
+//
 // # Activity
 //
 // A command is active from its submission until it is done, except while it

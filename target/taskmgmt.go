@@ -52,6 +52,8 @@ type MgmtCmd struct {
 
 	// waiting counts the commands that are waited for, and TaskMgmt itself.
 	waiting atomic.Int64
+	// own: the target's, no front end knows of it (ResetUnit).
+	own bool
 	// cleared are the other sessions that lost commands.
 	cleared []*Session
 }
@@ -62,9 +64,7 @@ type MgmtCmd struct {
 // over, possibly before TaskMgmt returns. Functions that don't exist, and
 // those for a device that is being released, are refused without the handler.
 func (s *Session) TaskMgmt(m *MgmtCmd) {
-	m.Session, m.TargetTag, m.cleared = s, 0, nil
-	m.Result = tmNotYetDecided
-	m.waiting.Store(1)
+	m.begin(s)
 	if m.Fn < AbortTask || m.Fn > AbortAllTasks {
 		m.Result = TMNotSupported
 		s.frontend.TMDone(m)
@@ -75,6 +75,20 @@ func (s *Session) TaskMgmt(m *MgmtCmd) {
 		s.frontend.TMDone(m)
 		return
 	}
+	m.carryOut()
+}
+
+// begin makes m a fresh function on s.
+func (m *MgmtCmd) begin(s *Session) {
+	m.Session, m.TargetTag, m.cleared = s, 0, nil
+	m.Result = tmNotYetDecided
+	m.waiting.Store(1)
+}
+
+// carryOut is TaskMgmt for a function that is not refused; its session is in
+// use until Done.
+func (m *MgmtCmd) carryOut() {
+	s := m.Session
 	sessions := []*Session{s}
 	if m.wholeDevice() {
 		sessions = s.dev.Sessions()
@@ -164,7 +178,9 @@ func (m *MgmtCmd) Done(result int32) {
 	}
 	s := m.Session
 	m.attentions()
-	s.frontend.TMDone(m) // m is the front end's from here on
+	if !m.own {
+		s.frontend.TMDone(m) // m is the front end's from here on
+	}
 	s.leave()
 }
 

@@ -102,9 +102,17 @@ func (u *Ucmd) setBuf(c *target.Cmd, data []byte) {
 }
 
 // mapBuf maps the memory that the handler gave for n bytes; the error is
-// EFAULT.
+// EFAULT, or ESRCH if the release has ended the command meanwhile: it is not
+// the caller's any more then.
 func (d *Device) mapBuf(u *Ucmd, addr uint64, n int) error {
+	d.startMapping(u)
 	data, err := d.mem.Map(addr, n)
+	if !d.endMapping(u) {
+		if err == nil {
+			d.mem.Unmap(addr, data)
+		}
+		return errESRCH
+	}
 	if err != nil {
 		return errEFAULT
 	}
@@ -158,6 +166,7 @@ func (u *Ucmd) SGVDestroyed() {
 // queueCachedFree queues ON_CACHED_MEM_FREE. Caller holds mu.
 func (d *Device) queueCachedFree(u *Ucmd) {
 	d.setState(u, StateOnCacheFreeing)
+	u.since = target.Now()
 	d.addReady(u)
 }
 
@@ -188,7 +197,9 @@ func (d *Device) replyAlloc(u *Ucmd, r *Reply) error {
 		c.AbnormalDone()
 		return errEINVAL
 	}
-	if err := d.mapBuf(u, r.PBuf, int(u.allocLen)); err != nil {
+	if err := d.mapBuf(u, r.PBuf, int(u.allocLen)); err == errESRCH {
+		return err
+	} else if err != nil {
 		c.SetSense(scsi.SenseAbortedInternalFailure)
 		c.AbnormalDone()
 		return err

@@ -33,6 +33,15 @@ type Device struct {
 	// given up by the goroutine that queued it.
 	over atomic.Bool
 
+	// supervised: fetches are noted for the supervisor (supervise.go), which
+	// ends when stopSupervisor is closed; nil without one.
+	supervised     bool
+	stopSupervisor chan struct{}
+	// stuckTold: the release was found to be stuck, and the Reporter knows.
+	// rounds are those of the cleanup worker.
+	stuckTold atomic.Bool
+	rounds    atomic.Int64
+
 	// done is closed when the release is over; stuck is set before that.
 	done  chan struct{}
 	stuck *StuckError
@@ -60,6 +69,9 @@ type Device struct {
 	// what is ready or sent. cleanupDone: no session is left, so nothing new
 	// can come.
 	released, cleanupDone bool
+	// severed: what the handler had in hand when the release began it may
+	// still be using (sever.go).
+	severed bool
 	// gen counts changes, so that the cleanup can tell progress.
 	gen uint64
 	// wake tells the cleanup worker that something changed.

@@ -42,10 +42,17 @@
 //
 // # Who runs what
 //
-// The package starts no goroutine while a device lives. Release starts one
-// per device, and that one the cleanup worker; both end with the release,
-// always: see release.go. What still is on its way then, with a front end that
-// could not be waited for, is given up by the goroutine that brings it.
+// The package starts no goroutine while a device lives, but for the supervisor
+// of one that has a time for its handler (supervise.go); that one ends when the
+// release begins. Release starts one per device, and that one the cleanup
+// worker; both end with the release, always: see release.go. What still is on
+// its way then, with a front end that could not be waited for, is given up by
+// the goroutine that brings it (or, where that one hangs, by the release:
+// abandon.go).
+//
+// A Reporter hears of releases that don't get on and of handlers that don't
+// answer (report.go). What is done about the latter, if anything, is to reset
+// the unit, or to cut the handler off (sever.go).
 //
 // # What a handler can do to others
 //

@@ -94,7 +94,11 @@ func (d *Device) execBuffer(u *Ucmd, r *Reply) (done bool, err error) {
 	case u.buffCached && r.PBuf%PageSize != 0:
 		return true, execRefused(c, scsi.SenseAbortedInternalFailure, errEINVAL)
 	}
-	if d.mapBuf(u, r.PBuf, int(u.allocLen)) != nil {
+	switch d.mapBuf(u, r.PBuf, int(u.allocLen)) {
+	case nil:
+	case errESRCH:
+		return true, errESRCH
+	default:
 		return true, execRefused(c, scsi.SenseAbortedInternalFailure, nil)
 	}
 	if !d.fillObject(u) {

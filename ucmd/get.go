@@ -85,6 +85,9 @@ func (d *Device) take(s *Subcommand) bool {
 // deliver makes u a fetched subcommand. Caller holds mu.
 func (d *Device) deliver(u *Ucmd, s *Subcommand) {
 	u.sentToUser, u.seenByUser = true, true
+	if d.supervised {
+		u.markHeld()
+	}
 	d.note(u, EvFetched)
 	// The module takes a reference while it copies to the handler; nothing
 	// can come between here, but the events are the same.

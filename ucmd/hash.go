@@ -1,6 +1,8 @@
 package ucmd
 
 import (
+	"time"
+
 	"scstuser/target"
 	"scstuser/ucmd/sgv"
 )
@@ -40,6 +42,16 @@ type Ucmd struct {
 	delivery int8
 	// bufDirty: a write has used the buffer that this ucmd brought.
 	bufDirty bool
+	// since is what its age counts from, on the clock of target.Now: when its
+	// SCSI command was submitted, or it was made without one, or its buffer
+	// was given up.
+	since time.Duration
+	// held is what is known of the last fetch, if somebody looks after that
+	// (supervise.go); kept for the next ucmd that has this memory.
+	held *heldMark
+	// mapping: a reply waits for the handler's memory; abandoned: the release
+	// has not waited for that, and has ended the command (abandon.go).
+	mapping, abandoned bool
 
 	// Management, guarded by mu. attach is where the one who waits for the
 	// answer to an ATTACH_SESS gets it, nil once it is taken.
@@ -134,7 +146,7 @@ func (d *Device) free(u *Ucmd) {
 	}
 	d.count--
 	d.note(u, EvRemoved)
-	*u = Ucmd{hashNext: d.spare}
+	*u = Ucmd{hashNext: d.spare, held: u.held}
 	d.spare = u
 }
 

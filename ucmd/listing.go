@@ -6,6 +6,9 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
+
+	"scstuser/target"
 )
 
 // Command is one line of the commands listing (rule R73).
@@ -19,15 +22,20 @@ type Command struct {
 	Aborted bool // its command was aborted, and then given up
 	Jammed  bool // was given up in some state
 	HasCmd  bool // a SCSI command is attached
+	// Age is how long ago its SCSI command was submitted, also when that is
+	// over and the buffer it brought stays; of others, how long ago they were
+	// made, or their buffer was given up (ON_CACHED_MEM_FREE).
+	Age time.Duration
 }
 
 // Commands lists the ucmds of the device, by handle.
 func (d *Device) Commands() []Command {
+	now := target.Now()
 	d.mu.Lock()
 	var l []Command
 	for _, u := range d.hash {
 		for ; u != nil; u = u.hashNext {
-			l = append(l, u.command())
+			l = append(l, u.command(now))
 		}
 	}
 	d.mu.Unlock()
@@ -35,7 +43,8 @@ func (d *Device) Commands() []Command {
 	return l
 }
 
-func (u *Ucmd) command() Command {
+// command is the ucmd at the time now. Caller holds mu.
+func (u *Ucmd) command(now time.Duration) Command {
 	var owners []string
 	for o, n := range u.owners {
 		for range n {
@@ -46,13 +55,22 @@ func (u *Ucmd) command() Command {
 		Handle: u.h, State: u.state, Ref: u.ref, Owners: strings.Join(owners, "+"),
 		Sent: u.sentToUser, Seen: u.seenByUser,
 		Aborted: u.aborted, Jammed: u.jammed, HasCmd: u.cmd != nil,
+		Age: max(now-u.since, 0),
 	}
 }
 
 // String is the line as people want it.
 func (c Command) String() string {
-	return fmt.Sprintf("h=%d state %x (%s), ref %d (%s), sent_to_user %d, seen_by_user %d, aborted %d, jammed %d, scst_cmd %d",
-		c.Handle, uint8(c.State), c.State, c.Ref, c.Owners, b2i(c.Sent), b2i(c.Seen), b2i(c.Aborted), b2i(c.Jammed), b2i(c.HasCmd))
+	return fmt.Sprintf("h=%d state %x (%s), ref %d (%s), sent_to_user %d, seen_by_user %d, aborted %d, jammed %d, scst_cmd %d, age %v",
+		c.Handle, uint8(c.State), c.State, c.Ref, c.Owners, b2i(c.Sent), b2i(c.Seen), b2i(c.Aborted), b2i(c.Jammed), b2i(c.HasCmd), roundAge(c.Age))
+}
+
+// roundAge leaves of an age what people can use.
+func roundAge(d time.Duration) time.Duration {
+	if d < time.Second {
+		return d.Round(time.Millisecond)
+	}
+	return d.Round(100 * time.Millisecond)
 }
 
 // WriteCommands writes the listing in the module's own format (rule R73). The

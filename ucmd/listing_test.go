@@ -97,8 +97,8 @@ func TestCommandString(t *testing.T) {
 	defer b.close()
 	_, s := b.writeExec(8)
 	l := b.dev.Commands()
-	const want = "h=1 state 3 (EXECING), ref 2 (creation+sgv), sent_to_user 1, seen_by_user 1, aborted 0, jammed 0, scst_cmd 1"
-	if len(l) != 1 || l[0].String() != want {
+	const want = "h=1 state 3 (EXECING), ref 2 (creation+sgv), sent_to_user 1, seen_by_user 1, aborted 0, jammed 0, scst_cmd 1, age 0s"
+	if len(l) != 1 || ageless(l[0]).String() != want {
 		t.Errorf("got %v, want %s", l, want)
 	}
 	b.execDone(s)

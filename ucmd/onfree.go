@@ -91,11 +91,12 @@ func (d *Device) finishOnFree(u *Ucmd, creation bool) {
 			lender = u.bufUcmd.dev
 		}
 		u.obj, u.bufUcmd = nil, nil
+		severed := d.severed // its handler may be using the buffer
 		d.mu.Unlock()
 		// A buffer of a device that is being released must not be kept by a
 		// pool that this device shares with it. Should the release begin
 		// right here, it flushes the pool once more.
-		d.poolOf(u).Put(obj, lender == nil || !lender.isReleased())
+		d.poolOf(u).Put(obj, !severed && (lender == nil || !lender.isReleased()))
 		if lender != nil {
 			lender.bufferReturned()
 		}

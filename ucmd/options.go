@@ -130,6 +130,10 @@ type Limits struct {
 	// ReleaseTimeout is how long a release may be without progress before it
 	// reports what holds it and goes on without. Default 30 s.
 	ReleaseTimeout time.Duration
+	// Supervision bounds how long a handler may have a subcommand. Off.
+	Supervision Supervision
+	// Reporter hears of what these limits had to end. Default: nobody.
+	Reporter Reporter
 }
 
 // EnsureDefaults fills in what was left zero.

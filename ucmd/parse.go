@@ -17,6 +17,7 @@ func (d *Device) Parse(c *target.Cmd) target.Verdict {
 	}
 	u := d.newUcmd(StateNew)
 	u.cmd = c
+	u.since = c.Started()
 	u.onFreeType = d.onFree()
 	c.Priv = u
 	c.DevTag.Store(uint64(u.h) + 1)

@@ -1,6 +1,10 @@
 package ucmd
 
-import "syscall"
+import (
+	"syscall"
+
+	"scstuser/target"
+)
 
 // Prealloc gives the device a buffer before any command needs one (rule R38,
 // fact 34). It becomes an idle buffer of the plain or the clustered pool; the
@@ -16,6 +20,7 @@ func (d *Device) Prealloc(addr uint64, n int, clust bool) (h uint32, err error) 
 		return 0, syscall.ENODEV
 	}
 	u := d.newUcmd(StateNew)
+	u.since = target.Now()
 	u.buffCached = true
 	u.clust = clust && d.clust != nil
 	h = u.h

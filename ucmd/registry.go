@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"scstuser/target"
@@ -19,6 +20,8 @@ type Registry struct {
 	// beforeLock, if not nil, is called before a lock of a device or a pool is
 	// taken. Tests set it, before they register anything.
 	beforeLock func()
+	// releases are counted for Releases.
+	releases struct{ ended, stuck, abandoned atomic.Uint64 }
 
 	// mu guards devices and pools.
 	mu      sync.Mutex
@@ -76,6 +79,7 @@ func (r *Registry) Register(desc Desc, mem Memory, obs Observer) (*Device, error
 		OwnOrder:  desc.Opt.OwnOrder == 1, DSense: desc.Opt.DSense == 1, TAS: desc.Opt.TAS == 1,
 	})
 	r.devices[desc.Name] = d
+	d.superviseFrom()
 	return d, nil
 }
 

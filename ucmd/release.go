@@ -39,16 +39,26 @@ func (e *StuckError) Unwrap() error { return e.Err }
 // nothing.
 //
 // A handler in this process must have ended its work before: its buffers may
-// be used again, and its initiators are answered, from here on.
+// be used again, and its initiators are answered, from here on. For one that
+// does not end see Sever.
 func (d *Device) Release() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.released {
 		return
 	}
+	d.beginRelease()
+}
+
+// beginRelease starts the release of a device that is not being released yet.
+// Caller holds mu.
+func (d *Device) beginRelease() {
 	d.released, d.nonBlocking = true, true
 	d.inline.Store(nil)
 	d.wakeAll()
+	if d.supervised {
+		close(d.stopSupervisor)
+	}
 	go d.release()
 }
 
@@ -78,10 +88,7 @@ func (d *Device) release() {
 		d.cleanup()
 		close(worker)
 	}()
-	ctx, cancel := context.WithTimeout(context.Background(), d.limits.ReleaseTimeout)
-	// An error means that a front end sits on a response or a command.
-	err := d.tdev.Unregister(ctx)
-	cancel()
+	err := d.unregister()
 	if !d.faults.noReleaseFlush {
 		d.flushPools()
 	}
@@ -95,9 +102,34 @@ func (d *Device) release() {
 	d.unjamAllReady()
 	if left := d.Commands(); len(left) > 0 || err != nil {
 		d.stuck = &StuckError{Device: d.desc.Name, Commands: left, Err: err}
+		d.reportStuck(err)
 	}
+	d.reg.countRelease(d)
 	d.reg.remove(d)
 	close(d.done)
+}
+
+// unregister takes the device from its sessions, and waits for their commands
+// as long as the release makes progress at all. The error says which session
+// could not be detached: a front end sits on a response or a command, or a
+// reply on the handler's memory; the latter's commands are ended here.
+func (d *Device) unregister() error {
+	for {
+		before, _ := d.progress()
+		ctx, cancel := context.WithTimeout(context.Background(), d.limits.ReleaseTimeout)
+		err := d.tdev.Unregister(ctx)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		if now, _ := d.progress(); now != before {
+			continue
+		}
+		d.reportStuck(err)
+		if d.abandonMapping() == 0 {
+			return err
+		}
+	}
 }
 
 // signalCleanup wakes the cleanup worker. Caller holds mu.
@@ -114,6 +146,7 @@ func (d *Device) signalCleanup() {
 // changed nothing, and nobody has anything in hand that could (I5).
 func (d *Device) cleanup() {
 	for {
+		d.rounds.Add(1)
 		before, _ := d.progress()
 		left := d.unjamDevice()
 		d.unjamAllReady()
@@ -137,9 +170,14 @@ func (d *Device) progress() (gen uint64, done bool) {
 }
 
 // settle gives what is in other goroutines' hands the time to arrive. false:
-// nothing changed within ReleaseTimeout, or there is nothing to wait for.
+// nothing changed within ReleaseTimeout, now or while the sessions were waited
+// for, or there is nothing to wait for.
 func (d *Device) settle(gen uint64) bool {
-	t := time.NewTimer(d.limits.ReleaseTimeout)
+	limit := d.limits.ReleaseTimeout
+	if d.stuckTold.Load() {
+		limit = 0 // it has had that time, and there was no progress
+	}
+	t := time.NewTimer(limit)
 	defer t.Stop()
 	for {
 		wait := d.onTheWay() // first: what has arrived meanwhile has changed gen

@@ -174,7 +174,8 @@ func (s *scenario) action(words []string) error {
 		l := w.dev.left()
 		slices.SortFunc(l, func(a, b Command) int { return int(a.Handle) - int(b.Handle) })
 		for _, c := range l {
-			w.tell("%s", c)
+			line, _, _ := strings.Cut(c.String(), ", age ") // the clock is not part of the story
+			w.tell("%s", line)
 		}
 	case "pool":
 		w.st.look(func() {

@@ -19,7 +19,7 @@ func (d *Device) Attach(s *target.Session) error {
 		return target.ErrReleased
 	}
 	u := d.newUcmd(StateAttachSess)
-	u.attach, u.sess = answer, s
+	u.attach, u.sess, u.since = answer, s, target.Now()
 	d.get(u, OwnerAttach)
 	d.addReady(u)
 	d.kickUnlock()
@@ -80,7 +80,7 @@ func (d *Device) Detach(s *target.Session, answered func()) {
 		return
 	}
 	u := d.newUcmd(StateDetachSess)
-	u.sessH, u.answered = s.Handle(), answered
+	u.sessH, u.answered, u.since = s.Handle(), answered, target.Now()
 	d.addReady(u)
 	d.kickUnlock()
 }

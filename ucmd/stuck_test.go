@@ -79,7 +79,7 @@ func TestStuckIsReportedByRelease(t *testing.T) {
 	if !errors.As(err, &stuck) {
 		t.Fatalf("release: %v, want a StuckError", err)
 	}
-	if len(stuck.Commands) != 1 || stuck.Commands[0] != stuckUcmd(h) {
+	if len(stuck.Commands) != 1 || ageless(stuck.Commands[0]) != stuckUcmd(h) {
 		t.Fatalf("reported %v, want %v", stuck.Commands, stuckUcmd(h))
 	}
 	if d := time.Since(start); d > 5*time.Second {

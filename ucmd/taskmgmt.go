@@ -22,7 +22,7 @@ func (d *Device) queueTM(m *target.MgmtCmd, s State) {
 		return
 	}
 	u := d.newUcmd(s)
-	u.tm = m
+	u.tm, u.since = m, target.Now()
 	d.addReady(u)
 	d.kickUnlock()
 }

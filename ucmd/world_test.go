@@ -754,7 +754,7 @@ func (d *Device) left() (l []Command) {
 	defer d.mu.Unlock()
 	for _, u := range d.hash {
 		for ; u != nil; u = u.hashNext {
-			l = append(l, u.command())
+			l = append(l, u.command(target.Now()))
 		}
 	}
 	return l

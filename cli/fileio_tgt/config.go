@@ -41,6 +41,16 @@ const (
 	reuseNone  memReuse = "none"
 )
 
+// cmdAction says what becomes of a command that its handler has for too long.
+type cmdAction string
+
+// The actions; ucmd has them as ActionReport and so on.
+const (
+	cmdReport cmdAction = "report"
+	cmdReset  cmdAction = "reset"
+	cmdKill   cmdAction = "kill"
+)
+
 // logFormat is how log records are written.
 type logFormat string
 
@@ -84,6 +94,14 @@ type config struct {
 	NonBlocking bool
 	MultiCmd    int // the most commands that one fetch delivers, at least 1
 	Inline      bool
+	CmdTimeout  time.Duration // 0: none
+	CmdAction   cmdAction
+
+	// The limits of each device.
+	MaxUcmds       int
+	AttachTimeout  time.Duration
+	SuspendTimeout time.Duration
+	ReleaseTimeout time.Duration
 
 	// The buffer pool of each device.
 	FlushInterval      time.Duration // 0: never
@@ -123,6 +141,11 @@ func defaultConfig() *config {
 		MemReuse:         reuseAll,
 		MultiCmd:         1,
 		Inline:           true,
+		CmdAction:        cmdReport,
+		MaxUcmds:         65536,
+		AttachTimeout:    5 * time.Second,
+		SuspendTimeout:   90 * time.Second,
+		ReleaseTimeout:   30 * time.Second,
 		SGVPurgeInterval: defaultPurge,
 		MaxCachedBytes:   32 << 20,
 		Listen:           []string{defaultAddress},
@@ -169,7 +192,7 @@ func (c *config) resolve(given map[string]bool) {
 // Each error is a usage error.
 func (c *config) validate() error {
 	for _, check := range []func() error{
-		c.checkExports, c.checkBuffers, c.checkPrealloc, c.checkListen, c.checkDebug,
+		c.checkExports, c.checkBuffers, c.checkPrealloc, c.checkListen, c.checkDebug, c.checkCmdTimeout,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -207,6 +230,13 @@ func (c *config) checkPrealloc() error {
 	if size > c.MaxCachedBytes/int64(n) {
 		return usagef("--prealloc_buffers %d of %s each are more than --max_cached %s lets the pool keep; raise it",
 			n, compactSize(size), compactSize(c.MaxCachedBytes))
+	}
+	return nil
+}
+
+func (c *config) checkCmdTimeout() error {
+	if c.CmdTimeout == 0 && c.CmdAction != cmdReport {
+		return usagef("--cmd_timeout_action %s needs --cmd_timeout, how long a handler may have a command", c.CmdAction)
 	}
 	return nil
 }

@@ -115,6 +115,11 @@ func TestArgumentsBecomeConfig(t *testing.T) {
 		{"times with units", "--handshake_timeout 1m30s --drain_timeout 2h -f img", img(func(c *config) {
 			c.HandshakeTimeout, c.DrainTimeout = 90*time.Second, 2*time.Hour
 		})},
+		{"how long things may take", "--cmd_timeout 20 --cmd_timeout_action reset --max_ucmds 100 --attach_timeout 1 --suspend_timeout 2 " +
+			"--release_timeout 1500ms -f img", img(func(c *config) {
+			c.CmdTimeout, c.CmdAction, c.MaxUcmds = 20*time.Second, cmdReset, 100
+			c.AttachTimeout, c.SuspendTimeout, c.ReleaseTimeout = time.Second, 2*time.Second, 1500*time.Millisecond
+		})},
 		{"debug implies its level", "-d 0x8 -f img", img(func(c *config) { c.Debug, c.LogLevel = 8, logrus.DebugLevel })},
 		{"debug leaves a level given alone", "-d 1 --log-level trace -f img", img(func(c *config) {
 			c.Debug, c.LogLevel = 1, logrus.TraceLevel
@@ -203,6 +208,10 @@ func TestBadArgumentsAreOneLineAndStatus2(t *testing.T) {
 		{[]string{"-m", "none", "--on_free", "ignore", "-f", "img"},
 			"--mem_reuse none with --on_free ignore: nobody would tell the handler when a buffer that is not reused is free; " +
 				"leave --on_free out, or set it to call"},
+		{[]string{"--release_timeout", "0"}, "--release_timeout 0: must be a time from 100ms to 1h, such as 10s or 1m30s"},
+		{[]string{"--cmd_timeout", "-1"}, "--cmd_timeout -1: must be a time from 10ms to 24h, such as 10s or 1m30s, or 0"},
+		{[]string{"--cmd_timeout_action", "panic"}, "--cmd_timeout_action panic: must be report, reset or kill"},
+		{[]string{"--cmd_timeout_action", "kill", "-f", "img"}, "--cmd_timeout_action kill needs --cmd_timeout, how long a handler may have a command"},
 		{[]string{"-R", "4", "-f", "img"}, "--prealloc_buffers needs --prealloc_buffer_size, the size of each in KiB"},
 		{[]string{"-Z", "4", "-f", "img"}, "--prealloc_buffer_size needs --prealloc_buffers, how many to allocate"},
 		{[]string{"-R", "1", "-Z", "12", "-f", "img"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/sirupsen/logrus"
 
@@ -26,6 +27,9 @@ type exportedDisk struct {
 
 	stop   context.CancelFunc // ends the handler
 	served chan error         // the handler's end
+	// cut is closed, by cutOnce, when the handler is cut off (cutoff.go).
+	cut     chan struct{}
+	cutOnce sync.Once
 }
 
 // describedBacking is what the program needs of a medium.
@@ -34,9 +38,14 @@ type describedBacking interface {
 	handlers.Described
 }
 
-// openDisk opens the medium of an export.
-func openDisk(cfg *config, e exportConfig) (*exportedDisk, error) {
-	d := &exportedDisk{name: e.Name, path: e.Path}
+// medium is what a disk is on.
+type medium struct {
+	describedBacking
+	tail int64 // bytes at the end that are not exported
+}
+
+// openMedium opens the file or block device of an export.
+func openMedium(cfg *config, e exportConfig) (medium, error) {
 	f, err := fileio.Open(e.Path, fileio.Options{
 		// --nullio takes the size from the file and nothing else.
 		ReadOnly:     cfg.ReadOnly || cfg.NullIO,
@@ -44,15 +53,22 @@ func openDisk(cfg *config, e exportConfig) (*exportedDisk, error) {
 		NVCache: cfg.NVCache, BlockSize: cfg.BlockSize,
 	})
 	if err != nil {
+		return medium{}, err
+	}
+	if !cfg.NullIO {
+		return medium{f, f.Tail()}, nil
+	}
+	return medium{nullio.New(f.Size(), cfg.ReadOnly), f.Tail()}, f.Close()
+}
+
+// openDisk opens the medium of an export and makes it a disk.
+func (p *program) openDisk(e exportConfig) (*exportedDisk, error) {
+	cfg := p.cfg
+	m, err := p.open(cfg, e)
+	if err != nil {
 		return nil, err
 	}
-	d.tail, d.backing = f.Tail(), f
-	if cfg.NullIO {
-		d.backing = nullio.New(f.Size(), cfg.ReadOnly)
-		if err := f.Close(); err != nil {
-			return nil, err
-		}
-	}
+	d := &exportedDisk{name: e.Name, path: e.Path, tail: m.tail, backing: m.describedBacking, cut: make(chan struct{})}
 	d.disk, err = disk.New(d.backing, disk.Options{
 		Name: e.Name, BlockSize: cfg.BlockSize, VdiskID: int(cfg.VdiskID),
 		WriteThrough: cfg.WriteThrough, NVCache: cfg.NVCache, ReadOnly: cfg.ReadOnly,
@@ -125,6 +141,9 @@ var (
 // release stops the handler, releases the device and closes the medium. What
 // was answered and is in the volatile cache is made durable on the way.
 func (d *exportedDisk) release(ctx context.Context) error {
+	if d.isCutOff() {
+		return d.leave(ctx)
+	}
 	if d.stop != nil {
 		d.stop()
 		select {
@@ -136,6 +155,11 @@ func (d *exportedDisk) release(ctx context.Context) error {
 			return fmt.Errorf("device %s: its handler did not finish: %w", d.name, ctx.Err())
 		}
 	}
+	return d.close(ctx)
+}
+
+// close is release once the handler has ended.
+func (d *exportedDisk) close(ctx context.Context) error {
 	var errs []error
 	if d.dev != nil {
 		errs = append(errs, d.dev.Close(ctx))

@@ -15,6 +15,8 @@
 //	listen.go           where to listen, and commands that connect there
 //	supervise.go        logs, signals, serve, banner, in order
 //	serve.go            builds devices, handlers and listeners from a config
+//	report.go           what devices report, as log records
+//	cutoff.go           what follows when a handler is cut off
 //	banner.go           what the operator is told once, as text or JSON
 //	help.go, version.go what --help and --version print
 //	logging.go          logrus set-up and the log file that can be reopened

@@ -136,6 +136,24 @@ var options = []option{
 		usage: "How many commands one fetch may deliver: 0, one at a time; 1, several (32); a larger number, that many.",
 		bind:  func(c *config) value { return intValue{&c.MultiCmd, 0, 1024} },
 	},
+	{
+		name: "cmd_timeout", category: catCommand, arg: "TIME", device: true,
+		usage: "Log each command that its handler has had for this long (10s, 1m30s, a bare number is seconds), once, " +
+			"and do what --cmd_timeout_action says. 0: no limit.",
+		bind: func(c *config) value {
+			return durationValue{p: &c.CmdTimeout, min: 10 * time.Millisecond, max: 24 * time.Hour, zeroOK: true}
+		},
+	},
+	{
+		name: "cmd_timeout_action", category: catCommand, arg: "ACTION", device: true,
+		usage: "What is done about a command that takes longer than --cmd_timeout: report, reset or kill. report logs it. " +
+			"reset resets the disk: what waits fails at once, what hangs when the storage is through with it. kill gives " +
+			"the disk up: its commands fail and its export is gone, the others go on; the program ends with status 1, at " +
+			"once if no export is left.",
+		bind: func(c *config) value {
+			return choiceValue[cmdAction]{&c.CmdAction, []cmdAction{cmdReport, cmdReset, cmdKill}}
+		},
+	},
 
 	{
 		name: "mem_reuse", short: "m", category: catPool, arg: "TYPE", device: true,
@@ -238,6 +256,35 @@ var options = []option{
 			"as it takes.",
 		bind: func(c *config) value {
 			return durationValue{p: &c.DrainTimeout, min: time.Second, max: 24 * time.Hour, zeroOK: true}
+		},
+	},
+
+	{
+		name: "max_ucmds", category: catNet, arg: "COUNT",
+		usage: "The most commands and idle buffers of one device at once. Commands beyond are tried again for some " +
+			"seconds, and then fail.",
+		bind: func(c *config) value { return intValue{&c.MaxUcmds, 64, 1 << 24} },
+	},
+	{
+		name: "attach_timeout", category: catNet, arg: "TIME",
+		usage: "How long a handler may take to admit a client to its device.",
+		bind: func(c *config) value {
+			return durationValue{p: &c.AttachTimeout, min: 100 * time.Millisecond, max: time.Hour}
+		},
+	},
+	{
+		name: "suspend_timeout", category: catNet, arg: "TIME",
+		usage: "How long emptying a pool (--flush) waits for the device's commands to end.",
+		bind: func(c *config) value {
+			return durationValue{p: &c.SuspendTimeout, min: 100 * time.Millisecond, max: time.Hour}
+		},
+	},
+	{
+		name: "release_timeout", category: catNet, arg: "TIME",
+		usage: "How long the release of a device may be without progress before what holds it is logged, given up " +
+			"and left behind.",
+		bind: func(c *config) value {
+			return durationValue{p: &c.ReleaseTimeout, min: 100 * time.Millisecond, max: time.Hour}
 		},
 	},
 

@@ -17,14 +17,28 @@ import (
 
 // serve puts the rooms together: a device for each export, an NBD server in
 // front of them. It is a serveFunc.
-func serve(ctx context.Context, cfg *config, log *logrus.Logger, ready func(served)) (err error) {
-	p := &program{cfg: cfg, log: log, arena: arena.New(arena.Options{MaxBytes: cfg.MaxBufferBytes}), over: make(chan struct{})}
-	p.registry = ucmd.NewRegistry(ucmd.Limits{MaxIdlePages: int(cfg.MaxCachedBytes / ucmd.PageSize)})
+func serve(ctx context.Context, cfg *config, log *logrus.Logger, ready func(served)) error {
+	return newProgram(cfg, log).run(ctx, ready)
+}
+
+// newProgram makes a program that has not opened anything yet.
+func newProgram(cfg *config, log *logrus.Logger) *program {
+	p := &program{
+		cfg: cfg, log: log, arena: arena.New(arena.Options{MaxBytes: cfg.MaxBufferBytes}),
+		open: openMedium, over: make(chan struct{}), lost: make(chan struct{}),
+	}
+	p.registry = ucmd.NewRegistry(limits(cfg, reporter{log: log, cutOff: p.cutOff}))
 	p.server = nbd.NewServer(nbd.Options{
 		Handshake:      nbd.Limits{HandshakeTimeout: cfg.HandshakeTimeout},
 		MaxConnections: cfg.MaxConnections, MaxInflight: cfg.MaxInflight, MaxInflightBytes: cfg.MaxInflightBytes,
 		Log: log,
 	})
+	return p
+}
+
+// run is serve.
+func (p *program) run(ctx context.Context, ready func(served)) (err error) {
+	cfg, log := p.cfg, p.log
 	defer func() {
 		if p.started {
 			return // Shutdown has released everything, or has given up
@@ -52,8 +66,13 @@ func serve(ctx context.Context, cfg *config, log *logrus.Logger, ready func(serv
 	if cfg.FlushInterval > 0 {
 		p.accepting.Go(p.flushPeriodically)
 	}
+	if cfg.CmdAction == cmdKill {
+		p.watchHandlers()
+	}
 	ready(p.describe(listeners))
 	select {
+	case <-p.lost:
+		return errors.Join(errNothingLeft, p.shutdownInTime())
 	case <-p.over:
 		return p.outcome
 	case <-ctx.Done():
@@ -71,6 +90,10 @@ type program struct {
 	disks    []*exportedDisk
 	opened   []net.Listener
 	started  bool
+	// open opens an export's medium; a test has its own.
+	open func(*config, exportConfig) (m medium, err error)
+	// lost is closed when no export is left (cutoff.go).
+	lost chan struct{}
 
 	accepting sync.WaitGroup
 	shutdown  sync.Once
@@ -81,7 +104,7 @@ type program struct {
 // openMedia opens every file before anything else is touched.
 func (p *program) openMedia() error {
 	for _, e := range p.cfg.Exports {
-		d, err := openDisk(p.cfg, e)
+		d, err := p.openDisk(e)
 		if err != nil {
 			return err
 		}
@@ -142,6 +165,9 @@ func (p *program) describe(listeners []net.Listener) served {
 // has changed.
 func (p *program) Resize() {
 	for _, d := range p.disks {
+		if d.isCutOff() {
+			continue
+		}
 		log := p.log.WithField("device", d.name)
 		changed, size, err := d.disk.Resize()
 		switch {
@@ -167,6 +193,9 @@ func (p *program) flushPeriodically() {
 			return
 		}
 		for _, d := range p.disks {
+			if d.isCutOff() {
+				continue
+			}
 			if err := d.dev.FlushCache(); err != nil {
 				p.log.WithField("device", d.name).WithError(err).Warn("the buffer pool was not flushed")
 			}

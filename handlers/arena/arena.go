@@ -67,6 +67,8 @@ type Arena struct {
 	peak  uint64
 	slabs int64
 	large int64
+	// pinned are the starts of allocations that Free leaves alone.
+	pinned map[uint64]struct{}
 	// closed is set by Close: nothing more is handed out.
 	closed bool
 }
@@ -188,6 +190,9 @@ func (a *Arena) Free(addr uint64) error {
 // release takes the allocation out of the tables and returns the region to
 // unmap, if any. The caller holds mu.
 func (a *Arena) release(addr uint64) (unmap region, err error) {
+	if _, ok := a.pinned[addr]; ok {
+		return region{}, nil
+	}
 	i, ok := a.find(addr)
 	if !ok {
 		return region{}, ErrNotAllocated
@@ -273,6 +278,37 @@ func (a *Arena) room(addr uint64) uint64 {
 		return 0
 	}
 	return size - off
+}
+
+// Pin makes the allocation that starts at addr stay for ever: Free has no
+// effect on it, and it counts as live. It is for memory that something which
+// can't be stopped, such as a system call that hangs, may still read or write.
+// An address that is not the start of a live allocation is ignored.
+func (a *Arena) Pin(addr uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.startsLive(addr) {
+		return
+	}
+	if a.pinned == nil {
+		a.pinned = map[uint64]struct{}{}
+	}
+	a.pinned[addr] = struct{}{}
+}
+
+// startsLive says whether a live allocation starts at addr. The caller holds
+// mu.
+func (a *Arena) startsLive(addr uint64) bool {
+	i, ok := a.find(addr)
+	if !ok {
+		return false
+	}
+	r := a.regions[i]
+	if r.slab == nil {
+		return addr == r.base
+	}
+	slot, off := r.slab.locate(addr)
+	return off == 0 && r.slab.pages[slot] != 0
 }
 
 // Stats is what the arena holds now.
