@@ -1,0 +1,121 @@
+package target
+
+import (
+	"time"
+
+	"scstuser/scsi"
+)
+
+// defaultLatencySample: reading the clock is the most expensive thing about
+// counting, so that is not done for every command.
+const defaultLatencySample = 8
+
+// tally is where a session counts. Session.mu guards it, which the end of a
+// command takes anyhow; so sessions share no cache lines, and counting needs
+// neither a lock nor an atomic operation of its own.
+type tally struct {
+	// commands has a row for each operation code that came: most never do.
+	commands                [256]*Results
+	bytesRead, bytesWritten uint64
+	latency                 [KindCount]Histogram
+	taskMgmt                map[TaskMgmtCount]uint64
+	// random chooses whose latency is measured. At regular intervals it
+	// could be the first of every batch, always.
+	random uint64
+}
+
+// countCmd counts c, which is done. Caller holds mu.
+func (s *Session) countCmd(c *Cmd) {
+	if c.internal {
+		return
+	}
+	t := &s.tally
+	op := c.Op()
+	row := t.commands[op]
+	if row == nil {
+		row = new(Results)
+		t.commands[op] = row
+	}
+	kind := kinds[op]
+	if c.Status != scsi.Good {
+		row[resultOf(c)]++
+	} else {
+		row[ResultGood]++
+		switch kind {
+		case KindRead:
+			t.bytesRead += uint64(c.RespLen)
+		case KindWrite:
+			t.bytesWritten += uint64(c.BufLen)
+		}
+	}
+	if t.sample(uint64(s.dev.opt.LatencySample)) {
+		t.latency[kind].observe(Now() - c.started)
+	}
+}
+
+// sample says yes once in every n times, at random. It is a linear congruential
+// generator, whose upper bits are good enough for that.
+func (t *tally) sample(n uint64) bool {
+	t.random = t.random*6364136223846793005 + 1442695040888963407
+	return (t.random>>32)*n>>32 == 0
+}
+
+// countTM counts m, whose result is final.
+func (s *Session) countTM(m *MgmtCmd) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := &s.tally
+	if t.taskMgmt == nil {
+		t.taskMgmt = map[TaskMgmtCount]uint64{}
+	}
+	k := TaskMgmtCount{Fn: m.Fn, Result: m.Result}
+	if k.Fn < AbortTask || k.Fn > AbortAllTasks {
+		k.Fn = tmUnknown // there are as many of them as the initiator likes
+	}
+	t.taskMgmt[k]++
+}
+
+// Counters returns what the session has done so far.
+func (s *Session) Counters() Counters {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := &s.tally
+	c := Counters{
+		BytesRead: t.bytesRead, BytesWritten: t.bytesWritten,
+		Latency: t.latency, LatencySample: s.dev.opt.LatencySample,
+	}
+	for op, row := range t.commands {
+		if row != nil {
+			c.addResults(scsi.Opcode(op), row)
+		}
+	}
+	for k, n := range t.taskMgmt {
+		c.addTaskMgmt(k, n)
+	}
+	return c
+}
+
+// Since returns when the session was made, on the clock of Now.
+func (s *Session) Since() time.Duration { return s.since }
+
+// Counters returns what the device has done so far: the sum over its sessions,
+// those that have ended included. What a front end submits to a session after
+// that has ended, to be refused, is not in it.
+func (d *Device) Counters() Counters {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	sum := Counters{LatencySample: d.opt.LatencySample}
+	sum.Add(&d.ended)
+	for _, s := range d.sessions {
+		c := s.Counters()
+		sum.Add(&c)
+	}
+	return sum
+}
+
+// retire keeps what s has done when s is forgotten. Caller holds mu, so that
+// Counters sees s, or this, but not both.
+func (d *Device) retire(s *Session) {
+	c := s.Counters()
+	d.ended.Add(&c)
+}
