@@ -72,6 +72,11 @@ func (s *Session) countTM(m *MgmtCmd) {
 	if k.Fn < AbortTask || k.Fn > AbortAllTasks {
 		k.Fn = tmUnknown // there are as many of them as the initiator likes
 	}
+	switch k.Result {
+	case TMSuccess, TMTaskNotExist, TMLUNNotExist, TMNotSupported, TMRejected, TMFailed:
+	default:
+		k.Result = tmOther // likewise, for a handler
+	}
 	t.taskMgmt[k]++
 }
 

@@ -160,11 +160,15 @@ type Counters struct {
 // tmUnknown stands for all functions that do not exist.
 const tmUnknown TMFunc = -1
 
+// tmOther stands for all outcomes that have no name.
+const tmOther int32 = 1
+
 // TaskMgmtCount is what task management functions are counted by.
 type TaskMgmtCount struct {
 	// Fn is the function, -1 for all that do not exist.
 	Fn TMFunc
-	// Result is the outcome that the front end was told (TMSuccess …).
+	// Result is the outcome that the front end was told (TMSuccess …), 1 for
+	// all that have no name.
 	Result int32
 }
 
