@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"scstuser/handlers/fileio"
+	"scstuser/nbd"
 	"scstuser/ucmd/sgv"
 
 	"github.com/sirupsen/logrus"
@@ -111,6 +112,8 @@ type config struct {
 	Debug     uint64 // non-zero: log every lifecycle event, at debug level
 	JSON      bool   // the banner is one JSON object
 	PIDFile   string // "": none
+	Control   string // path, controlAuto or controlNone
+	Metrics   string // HOST:PORT; "": none
 }
 
 // defaultConfig is what an empty command line means; it has no exports yet.
@@ -169,7 +172,7 @@ func (c *config) resolve(given map[string]bool) {
 // Each error is a usage error.
 func (c *config) validate() error {
 	for _, check := range []func() error{
-		c.checkExports, c.checkBuffers, c.checkPrealloc, c.checkListen, c.checkDebug,
+		c.checkExports, c.checkBuffers, c.checkPrealloc, c.checkListen, c.checkDebug, c.checkMetrics,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -207,6 +210,16 @@ func (c *config) checkPrealloc() error {
 	if size > c.MaxCachedBytes/int64(n) {
 		return usagef("--prealloc_buffers %d of %s each are more than --max_cached %s lets the pool keep; raise it",
 			n, compactSize(size), compactSize(c.MaxCachedBytes))
+	}
+	return nil
+}
+
+func (c *config) checkMetrics() error {
+	if c.Metrics == "" {
+		return nil
+	}
+	if _, err := nbd.ParseListen("tcp:" + c.Metrics); err != nil {
+		return usagef("--metrics %s: must be HOST:PORT, such as 127.0.0.1:9810", shellQuote(c.Metrics))
 	}
 	return nil
 }
