@@ -49,7 +49,7 @@ func (s *Session) countCmd(c *Cmd) {
 		}
 	}
 	if t.sample(uint64(s.dev.opt.LatencySample)) {
-		t.latency[kind].observe(Now() - c.started)
+		t.latency[kind].Observe(Now() - c.started)
 	}
 }
 

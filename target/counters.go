@@ -107,7 +107,8 @@ type Histogram struct {
 	Sum, Max time.Duration
 }
 
-func (h *Histogram) observe(d time.Duration) {
+// Observe counts one latency.
+func (h *Histogram) Observe(d time.Duration) {
 	h.Buckets[min(bits.Len64(uint64(max(d, 0)/time.Microsecond)), HistogramBuckets-1)]++
 	h.Sum += d
 	h.Max = max(h.Max, d)

@@ -221,7 +221,7 @@ func TestHistogramBuckets(t *testing.T) {
 	}
 	for _, test := range tests {
 		var h Histogram
-		h.observe(test.d)
+		h.Observe(test.d)
 		if h.Buckets[test.want] != 1 {
 			t.Errorf("%v: in %v, want bucket %d", test.d, h.Buckets, test.want)
 		}

@@ -1,7 +1,7 @@
 package status
 
 import (
-	stdbytes "bytes"
+	"bytes"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -59,7 +59,7 @@ func writeCommands(w http.ResponseWriter, r *http.Request, d *ucmd.Device) {
 		}
 		writeJSON(w, commands)
 	case format == "", format == "text":
-		var b stdbytes.Buffer
+		var b bytes.Buffer
 		if err := d.WriteCommands(&b); err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
@@ -79,7 +79,7 @@ func writeJSON(w http.ResponseWriter, v any) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	send(w, stdbytes.NewReader(append(text, '\n')))
+	send(w, bytes.NewReader(append(text, '\n')))
 }
 
 // send sends an answer. A client that has gone does not matter.

@@ -21,9 +21,9 @@ func (s *Snapshot) Text() string {
 	}
 	t.row("connections", fmt.Sprintf("%d of at most %d", s.Connections.Now, s.Connections.Limit))
 	t.row("buffers", fmt.Sprintf("%s of at most %s, highest %s",
-		bytes(s.Buffers.Live), bytes(s.Buffers.Limit), bytes(s.Buffers.Peak)))
+		size(s.Buffers.Live), size(s.Buffers.Limit), size(s.Buffers.Peak)))
 	t.row("memory", fmt.Sprintf("%s in objects, %s of the system, %d goroutines, %d collections",
-		bytes(s.Runtime.HeapBytes), bytes(s.Runtime.TotalBytes), s.Runtime.Goroutines, s.Runtime.GCCycles))
+		size(s.Runtime.HeapBytes), size(s.Runtime.TotalBytes), s.Runtime.Goroutines, s.Runtime.GCCycles))
 	t.write(&b, "")
 	for i := range s.Devices {
 		s.Devices[i].text(&b, s.Time)
@@ -42,7 +42,7 @@ func (d *Device) text(b *strings.Builder, now time.Time) {
 	t.row("options", d.optionText())
 	l := &d.Lifecycle
 	t.row("now", fmt.Sprintf("%d in flight, %d ucmds (highest %d)", d.InFlight, l.Ucmds, l.UcmdsHighest))
-	t.row("data", fmt.Sprintf("%s read, %s written", bytes(d.Counters.BytesRead), bytes(d.Counters.BytesWritten)))
+	t.row("data", fmt.Sprintf("%s read, %s written", size(d.Counters.BytesRead), size(d.Counters.BytesWritten)))
 	t.row("buffers", fmt.Sprintf("%d asked for with ALLOC_MEM, %d with EXEC, %d times avoided", l.AllocMem, l.AllocExec, l.AllocAvoided))
 	t.row("trouble", fmt.Sprintf("%d unjammed, %d replies rejected, %d commands refused", l.Unjammed, l.RejectedReplies, l.Refused))
 	t.write(b, "  ")
@@ -60,7 +60,7 @@ func (d *Device) text(b *strings.Builder, now time.Time) {
 func (d *Device) kind() string {
 	text := d.Type
 	if d.Size != 0 {
-		text += ", " + bytes(d.Size)
+		text += ", " + size(d.Size)
 	}
 	if d.BlockSize != 0 {
 		text += fmt.Sprintf(", blocks of %d bytes", d.BlockSize)
@@ -137,10 +137,10 @@ func (d *Device) poolText(b *strings.Builder) {
 		if len(p.Classes) == 0 && p.TotalPages == 0 && p.Refused == 0 {
 			continue // never used
 		}
-		t.row(clean(p.Name), "", "", "", bytes(p.IdlePages*p.PageSize), bytes(p.TotalPages*p.PageSize), strconv.FormatUint(p.Refused, 10))
+		t.row(clean(p.Name), "", "", "", size(p.IdlePages*p.PageSize), size(p.TotalPages*p.PageSize), strconv.FormatUint(p.Refused, 10))
 		for _, c := range p.Classes {
-			t.row("", bytes(c.Pages*p.PageSize), strconv.FormatUint(c.Hits, 10), strconv.FormatUint(c.Allocs, 10),
-				bytes(c.Idle*c.Pages*p.PageSize))
+			t.row("", size(c.Pages*p.PageSize), strconv.FormatUint(c.Hits, 10), strconv.FormatUint(c.Allocs, 10),
+				size(c.Idle*c.Pages*p.PageSize))
 		}
 	}
 	if len(t.rows) > 1 {
@@ -163,7 +163,7 @@ func (d *Device) sessionText(b *strings.Builder, now time.Time) {
 			total += c.Count
 		}
 		t.row(strconv.FormatUint(s.Handle, 10), seconds(now.Sub(s.Since).Seconds()), strconv.Itoa(s.InFlight),
-			strconv.FormatUint(total, 10), bytes(s.Counters.BytesRead), bytes(s.Counters.BytesWritten),
+			strconv.FormatUint(total, 10), size(s.Counters.BytesRead), size(s.Counters.BytesWritten),
 			s.Counters.slowest("read"), clean(s.Initiator), clean(s.Export))
 	}
 	t.write(b, "  ")
@@ -185,8 +185,8 @@ func first(i int, text string) string {
 	return ""
 }
 
-// bytes is a size to read: "0", "700", "64 KiB", "1.5 GiB".
-func bytes[N int | int64 | uint64](n N) string {
+// size is a size to read: "0", "700", "64 KiB", "1.5 GiB".
+func size[N int | int64 | uint64](n N) string {
 	const units = "KMGTPE"
 	if n < 1024 {
 		return fmt.Sprint(n)
