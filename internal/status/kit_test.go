@@ -164,3 +164,12 @@ func golden(t *testing.T, path, got string) {
 
 // scsiRead is a READ of 4 KiB.
 var scsiRead = scsi.EncodeRead16(0, 8, false)
+
+// opcodeName names an operation code as a Snapshot does.
+func opcodeName(op int) string { return scsi.Opcode(op).String() }
+
+// fixed is a Source that says always the same.
+type fixed struct{ s *Snapshot }
+
+func (f fixed) Snapshot(bool) *Snapshot    { return f.s }
+func (f fixed) Device(string) *ucmd.Device { return nil }
