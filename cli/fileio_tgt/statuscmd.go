@@ -156,21 +156,25 @@ func (r *statusRequest) socket() (string, error) {
 	if strings.Contains(r.who, "/") {
 		return r.who, nil
 	}
+	pid := 0
 	if r.who != "" {
-		pid, err := strconv.Atoi(r.who)
-		if err != nil || pid <= 0 {
+		var err error
+		if pid, err = strconv.Atoi(r.who); err != nil || pid <= 0 {
 			return "", usagef("status %s: must be a process ID, or a path with a slash (./%s)", shellQuote(r.who), filepath.Base(r.who))
 		}
-		dir, err := status.DefaultDir(programName)
-		if err != nil {
-			return "", err
-		}
-		return dir.Path(pid), nil
 	}
 	dir, err := status.DefaultDir(programName)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("%w; name a socket: %s status SOCKET", err, programName)
 	}
+	if pid != 0 {
+		return dir.Path(pid), nil
+	}
+	return onlyOne(dir)
+}
+
+// onlyOne is the socket of the one that runs, if one does.
+func onlyOne(dir status.Dir) (string, error) {
 	running, err := dir.Find()
 	switch {
 	case err != nil:
