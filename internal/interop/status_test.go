@@ -238,7 +238,7 @@ func TestControlNone(t *testing.T) {
 func TestStatusAtTheEnd(t *testing.T) {
 	s, socket := serveWithControl(t, randomImage(t, mib))
 	c := dialRaw(t, s)
-	if _, err := c.Write(request(cmdWrite, 0, 1, 0, 64*kib)[:20]); err != nil { // and no more
+	if _, err := c.Write(request(cmdWrite, 0, 1, 0, 64*kib)); err != nil { // and no payload
 		t.Fatal(err)
 	}
 	if err := s.Signal(syscall.SIGTERM); err != nil {
