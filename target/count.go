@@ -1,6 +1,7 @@
 package target
 
 import (
+	"maps"
 	"time"
 
 	"scstuser/scsi"
@@ -80,22 +81,27 @@ func (s *Session) countTM(m *MgmtCmd) {
 	t.taskMgmt[k]++
 }
 
-// Counters returns what the session has done so far.
+// Counters returns what the session has done so far. Commands wait for it no
+// longer than it takes to copy.
 func (s *Session) Counters() Counters {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	t := &s.tally
-	c := Counters{
-		BytesRead: t.bytesRead, BytesWritten: t.bytesWritten,
-		Latency: t.latency, LatencySample: s.dev.opt.LatencySample,
+	type row struct {
+		op scsi.Opcode
+		Results
 	}
-	for op, row := range t.commands {
-		if row != nil {
-			c.addResults(scsi.Opcode(op), row)
+	rows := make([]row, 0, 32) // hardly anybody uses more operation codes
+	c := Counters{LatencySample: s.dev.opt.LatencySample}
+	s.mu.Lock()
+	t := &s.tally
+	c.BytesRead, c.BytesWritten, c.Latency = t.bytesRead, t.bytesWritten, t.latency
+	for op, r := range &t.commands {
+		if r != nil {
+			rows = append(rows, row{scsi.Opcode(op), *r})
 		}
 	}
-	for k, n := range t.taskMgmt {
-		c.addTaskMgmt(k, n)
+	c.TaskMgmt = maps.Clone(t.taskMgmt)
+	s.mu.Unlock()
+	for i := range rows {
+		c.addResults(rows[i].op, &rows[i].Results)
 	}
 	return c
 }
