@@ -13,13 +13,17 @@ const defaultLatencySample = 8
 
 // tally is where a session counts. Session.mu guards it, which the end of a
 // command takes anyhow; so sessions share no cache lines, and counting needs
-// neither a lock nor an atomic operation of its own.
+// neither a lock nor an atomic operation of its own. It is made when there is
+// something to count: idle connections are cheap.
 type tally struct {
-	// commands has a row for each operation code that came: most never do.
-	commands                [256]*Results
+	// ops are the operation codes that came, a handful, and rows their
+	// results.
+	ops                     []scsi.Opcode
+	rows                    []*Results
 	bytesRead, bytesWritten uint64
-	latency                 [KindCount]Histogram
-	taskMgmt                map[TaskMgmtCount]uint64
+	// latency has nil for kinds that never came.
+	latency  [KindCount]*Histogram
+	taskMgmt map[TaskMgmtCount]uint64
 	// random chooses whose latency is measured. At regular intervals it
 	// could be the first of every batch, always.
 	random uint64
@@ -30,13 +34,9 @@ func (s *Session) countCmd(c *Cmd) {
 	if c.internal {
 		return
 	}
-	t := &s.tally
+	t := s.counting()
 	op := c.Op()
-	row := t.commands[op]
-	if row == nil {
-		row = new(Results)
-		t.commands[op] = row
-	}
+	row := t.row(op)
 	kind := kinds[op]
 	if c.Status != scsi.Good {
 		row[resultOf(c)]++
@@ -50,8 +50,30 @@ func (s *Session) countCmd(c *Cmd) {
 		}
 	}
 	if t.sample(uint64(s.dev.opt.LatencySample)) {
+		if t.latency[kind] == nil {
+			t.latency[kind] = new(Histogram)
+		}
 		t.latency[kind].Observe(Now() - c.started)
 	}
+}
+
+// counting is where to count. Caller holds mu.
+func (s *Session) counting() *tally {
+	if s.tally == nil {
+		s.tally = new(tally)
+	}
+	return s.tally
+}
+
+// row finds the row of an operation code.
+func (t *tally) row(op scsi.Opcode) *Results {
+	for i, x := range t.ops {
+		if x == op {
+			return t.rows[i]
+		}
+	}
+	t.ops, t.rows = append(t.ops, op), append(t.rows, new(Results))
+	return t.rows[len(t.rows)-1]
 }
 
 // sample says yes once in every n times, at random. It is a linear congruential
@@ -65,7 +87,7 @@ func (t *tally) sample(n uint64) bool {
 func (s *Session) countTM(m *MgmtCmd) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t := &s.tally
+	t := s.counting()
 	if t.taskMgmt == nil {
 		t.taskMgmt = map[TaskMgmtCount]uint64{}
 	}
@@ -91,14 +113,18 @@ func (s *Session) Counters() Counters {
 	rows := make([]row, 0, 32) // hardly anybody uses more operation codes
 	c := Counters{LatencySample: s.dev.opt.LatencySample}
 	s.mu.Lock()
-	t := &s.tally
-	c.BytesRead, c.BytesWritten, c.Latency = t.bytesRead, t.bytesWritten, t.latency
-	for op, r := range &t.commands {
-		if r != nil {
-			rows = append(rows, row{scsi.Opcode(op), *r})
+	if t := s.tally; t != nil {
+		c.BytesRead, c.BytesWritten = t.bytesRead, t.bytesWritten
+		for i, r := range t.rows {
+			rows = append(rows, row{t.ops[i], *r})
 		}
+		for k, h := range t.latency {
+			if h != nil {
+				c.Latency[k] = *h
+			}
+		}
+		c.TaskMgmt = maps.Clone(t.taskMgmt)
 	}
-	c.TaskMgmt = maps.Clone(t.taskMgmt)
 	s.mu.Unlock()
 	for i := range rows {
 		c.addResults(rows[i].op, &rows[i].Results)

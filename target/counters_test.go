@@ -172,7 +172,7 @@ func TestCountersTaskMgmt(t *testing.T) {
 	r.h.tmDone = func(m *MgmtCmd) { m.Done(54321) }
 	r.sess.TaskMgmt(&MgmtCmd{Fn: LUNReset})
 	want := map[TaskMgmtCount]uint64{
-		{LUNReset, tmOther}: 2,
+		{LUNReset, tmOther}:         2,
 		{AbortTask, TMTaskNotExist}: 1, {LUNReset, TMSuccess}: 1, {LUNReset, TMRejected}: 1,
 		{tmUnknown, TMNotSupported}: 2,
 	}

@@ -75,8 +75,8 @@ type Session struct {
 	// ended session is unused once more: it was used in spite of that.
 	ended  bool
 	unused chan struct{}
-	// tally is what Counters returns.
-	tally tally
+	// tally is what Counters returns, nil as long as that is nothing.
+	tally *tally
 }
 
 // NewSession attaches an initiator to the device. It waits for the commands
