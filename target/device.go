@@ -30,6 +30,9 @@ type Options struct {
 	DSense bool
 	// TAS: aborted commands end with TASK ABORTED.
 	TAS bool
+	// LatencySample: the latency of one command in so many is measured, 1
+	// for each. Default 8.
+	LatencySample int
 }
 
 // EnsureDefaults fills in what was left zero.
@@ -39,6 +42,9 @@ func (o *Options) EnsureDefaults() {
 	}
 	if o.DetachTimeout == 0 {
 		o.DetachTimeout = 5 * time.Second
+	}
+	if o.LatencySample == 0 {
+		o.LatencySample = defaultLatencySample
 	}
 }
 
@@ -65,6 +71,8 @@ type Device struct {
 	sessions []*Session
 	// gone: Unregister was called, nobody attaches any more.
 	gone bool
+	// ended are the counters of the sessions that are gone.
+	ended Counters
 }
 
 // NewDevice makes a device whose commands go to h.
@@ -120,6 +128,7 @@ func (d *Device) removeSession(s *Session) {
 	d.reservedBy.CompareAndSwap(s, nil)
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.retire(s)
 	d.sessions = slices.DeleteFunc(d.sessions, func(x *Session) bool { return x == s })
 }
 

@@ -42,11 +42,17 @@
 //
 //	Device.suspending   held (as a one-place channel) during a suspension
 //	Device.mu           the session list, gone
-//	Session.mu          the task set, held and blocked commands, the door, unit attentions
+//	Session.mu          the task set, held and blocked commands, the door, unit attentions, the tally
 //
 // in this order; no lock is held while a DevHandler or Frontend method runs,
 // except that Attach, Detach and what a resumption runs come during a
 // suspension. The reservation is one atomic pointer and needs none.
+//
+// # Counters
+//
+// Each session counts what it has done (count.go) under the lock that the end
+// of a command takes anyhow; Device.Counters adds sessions up, those that have
+// ended included. Latencies are those of a random sample: the clock is dear.
 //
 // # Invariants
 //

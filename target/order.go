@@ -107,6 +107,7 @@ func (s *Session) takeReady() (ready cmdQueue) {
 func (s *Session) execOver(c *Cmd) (ready cmdQueue) {
 	s.mu.Lock()
 	s.tasks.remove(c)
+	s.countCmd(c)
 	if c.special {
 		c.special = false
 		s.special.Add(-1)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"scstuser/scsi"
 )
@@ -36,6 +37,8 @@ type Session struct {
 	dev      *Device
 	handle   uint64
 	frontend Frontend
+	// since is when the session was made, on the clock of Now.
+	since time.Duration
 
 	// uses counts what keeps the session: commands until Freed has returned,
 	// task management functions until TMDone has, events on their way. It
@@ -72,6 +75,8 @@ type Session struct {
 	// ended session is unused once more: it was used in spite of that.
 	ended  bool
 	unused chan struct{}
+	// tally is what Counters returns, nil as long as that is nothing.
+	tally *tally
 }
 
 // NewSession attaches an initiator to the device. It waits for the commands
@@ -83,6 +88,7 @@ func (d *Device) NewSession(ctx context.Context, f Frontend, info SessionInfo) (
 		Info: info, dev: d, frontend: f,
 		handle: d.nextSession.Add(1),
 		idle:   make(chan struct{}), detached: make(chan struct{}),
+		since:     Now(),
 		suspended: true, // resume, below, opens it with the others
 	}
 	if err := d.attach(ctx, s); err != nil {

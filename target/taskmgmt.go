@@ -67,11 +67,13 @@ func (s *Session) TaskMgmt(m *MgmtCmd) {
 	m.begin(s)
 	if m.Fn < AbortTask || m.Fn > AbortAllTasks {
 		m.Result = TMNotSupported
+		s.countTM(m)
 		s.frontend.TMDone(m)
 		return
 	}
 	if !s.enter() {
 		m.Result = TMLUNNotExist
+		s.countTM(m)
 		s.frontend.TMDone(m)
 		return
 	}
@@ -178,6 +180,7 @@ func (m *MgmtCmd) Done(result int32) {
 	}
 	s := m.Session
 	m.attentions()
+	s.countTM(m)
 	if !m.own {
 		s.frontend.TMDone(m) // m is the front end's from here on
 	}

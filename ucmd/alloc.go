@@ -60,6 +60,7 @@ func (d *Device) AllocBuf(c *target.Cmd) target.Verdict {
 	u.setBuf(c, obj.Data)
 	d.mu.Lock()
 	d.setState(u, StateBufAllocing)
+	d.stats.PoolHits++
 	d.note(u, EvSGVHit)
 	d.mu.Unlock()
 	return target.Continue
@@ -83,6 +84,7 @@ func (d *Device) allocMiss(u *Ucmd, n int) target.Verdict {
 		return target.Continue
 	}
 	u.allocLen = int32(n)
+	d.countAsked(c.Dir == scsi.DirRead)
 	if c.Dir == scsi.DirRead {
 		d.mu.Unlock()
 		return target.Continue // EXEC asks for the buffer

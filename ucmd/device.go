@@ -76,6 +76,8 @@ type Device struct {
 	gen uint64
 	// wake tells the cleanup worker that something changed.
 	wake chan struct{}
+	// stats is what Counters returns.
+	stats Counters
 
 	faults faults
 }

@@ -40,6 +40,12 @@
 // A pool's lock is inside sgv and never held while this package runs.
 // Registry.mu guards the tables of names; nothing is called with it held.
 //
+// # What is counted
+//
+// Device.Counters (counters.go) has what happened to ucmds and replies, under
+// mu like everything that it counts; sgv.Stats what the pools did, and
+// target.Counters what the commands came to.
+//
 // # Who runs what
 //
 // The package starts no goroutine while a device lives, but for the supervisor

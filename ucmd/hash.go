@@ -103,6 +103,7 @@ func (d *Device) insert(u *Ucmd) {
 	}
 	*b = u
 	d.count++
+	d.stats.peak(d.count)
 	d.gen++
 	d.note(u, EvInserted)
 }

@@ -13,46 +13,59 @@ import (
 
 // Command is one line of the commands listing (rule R73).
 type Command struct {
-	Handle  uint32
-	State   State
-	Ref     int32
-	Owners  string // who holds the references, "creation+sgv"
-	Sent    bool
-	Seen    bool
-	Aborted bool // its command was aborted, and then given up
-	Jammed  bool // was given up in some state
-	HasCmd  bool // a SCSI command is attached
+	Handle  uint32 `json:"handle"`
+	State   State  `json:"state"`
+	Ref     int32  `json:"ref"`
+	Owners  string `json:"owners"` // who holds the references, "creation+sgv"
+	Sent    bool   `json:"sent_to_user"`
+	Seen    bool   `json:"seen_by_user"`
+	Aborted bool   `json:"aborted"`  // its command was aborted, and then given up
+	Jammed  bool   `json:"jammed"`   // was given up in some state
+	HasCmd  bool   `json:"scst_cmd"` // a SCSI command is attached
 	// Age is how long ago its SCSI command was submitted, also when that is
 	// over and the buffer it brought stays; of others, how long ago they were
 	// made, or their buffer was given up (ON_CACHED_MEM_FREE).
-	Age time.Duration
+	Age time.Duration `json:"age_ns"`
 }
 
 // Commands lists the ucmds of the device, by handle.
 func (d *Device) Commands() []Command {
 	now := target.Now()
 	d.mu.Lock()
-	var l []Command
+	n := d.count
+	d.mu.Unlock()
+	// The device stands still while it is looked at: the memory is there
+	// before, and texts are made afterwards.
+	l, owners := make([]Command, 0, n), make([][ownerCount]int8, 0, n)
+	d.mu.Lock()
 	for _, u := range d.hash {
 		for ; u != nil; u = u.hashNext {
-			l = append(l, u.command(now))
+			l, owners = append(l, u.command(now)), append(owners, u.owners)
 		}
 	}
 	d.mu.Unlock()
+	for i := range l {
+		l[i].Owners = ownersText(owners[i])
+	}
 	slices.SortFunc(l, func(a, b Command) int { return cmp.Compare(a.Handle, b.Handle) })
 	return l
 }
 
-// command is the ucmd at the time now. Caller holds mu.
-func (u *Ucmd) command(now time.Duration) Command {
-	var owners []string
-	for o, n := range u.owners {
+// ownersText is Command.Owners.
+func ownersText(owners [ownerCount]int8) string {
+	var names []string
+	for o, n := range owners {
 		for range n {
-			owners = append(owners, Owner(o).String())
+			names = append(names, Owner(o).String())
 		}
 	}
+	return strings.Join(names, "+")
+}
+
+// command is the ucmd's line at the time now, but for Owners. Caller holds mu.
+func (u *Ucmd) command(now time.Duration) Command {
 	return Command{
-		Handle: u.h, State: u.state, Ref: u.ref, Owners: strings.Join(owners, "+"),
+		Handle: u.h, State: u.state, Ref: u.ref,
 		Sent: u.sentToUser, Seen: u.seenByUser,
 		Aborted: u.aborted, Jammed: u.jammed, HasCmd: u.cmd != nil,
 		Age: max(now-u.since, 0),

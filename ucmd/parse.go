@@ -10,6 +10,7 @@ import (
 func (d *Device) Parse(c *target.Cmd) target.Verdict {
 	d.mu.Lock()
 	if d.count >= d.limits.MaxUcmds {
+		d.stats.Refused++
 		d.mu.Unlock()
 		c.FailBusy()
 		c.Complete()

@@ -16,6 +16,15 @@ func (d *Device) Reply(r *Reply) error {
 // reply is Reply for a caller that holds mu, which is released and taken again
 // meanwhile.
 func (d *Device) reply(r *Reply) error {
+	err := d.takeReply(r)
+	if err != nil {
+		d.stats.RejectedReplies++
+	}
+	return err
+}
+
+// takeReply is reply without counting.
+func (d *Device) takeReply(r *Reply) error {
 	u := d.find(r.Handle)
 	switch {
 	case u == nil:

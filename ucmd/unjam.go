@@ -23,6 +23,7 @@ func (d *Device) unjam(u *Ucmd, busy bool) {
 		d.unlinkReady(u)
 	}
 	d.gen++
+	d.stats.Unjammed++
 	d.note(u, EvUnjam)
 	switch u.state {
 	case StateOnFreeing:
@@ -100,6 +101,7 @@ func (d *Device) unjamSeen(u *Ucmd) bool {
 	case u.backgroundExec && u.onFreePending && !d.faults.keepBackground:
 		// Its COMPLETED can't come any more: its handler is gone.
 		d.gen++
+		d.stats.Unjammed++
 		d.note(u, EvUnjam)
 		d.finishBackground(u)
 	case u.sentToUser:

@@ -754,7 +754,9 @@ func (d *Device) left() (l []Command) {
 	defer d.mu.Unlock()
 	for _, u := range d.hash {
 		for ; u != nil; u = u.hashNext {
-			l = append(l, u.command(target.Now()))
+			c := u.command(target.Now())
+			c.Owners = ownersText(u.owners)
+			l = append(l, c)
 		}
 	}
 	return l

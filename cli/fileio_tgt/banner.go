@@ -21,6 +21,9 @@ type served struct {
 	Listeners []nbd.ListenAddr
 	// Control is what signals act on from now on.
 	Control control
+	// Socket is the control socket and Metrics the URL of the metrics; "":
+	// there is none.
+	Socket, Metrics string
 }
 
 // servedExport is one export as clients see it.
@@ -74,6 +77,9 @@ func bannerText(cfg *config, s served) string {
 			fmt.Fprintf(&b, "  %s\n", line)
 		}
 	}
+	if s.Socket != "" {
+		fmt.Fprintf(&b, "\nlook inside with: %s status %d\n", programName, os.Getpid())
+	}
 	fmt.Fprintf(&b, "\nstop with Ctrl-C or: kill %d\n", os.Getpid())
 	return b.String()
 }
@@ -125,6 +131,8 @@ type (
 		Exports   []jsonExport      `json:"exports"`
 		Listeners []jsonListener    `json:"listeners"`
 		Options   map[string]string `json:"options"`
+		Control   string            `json:"control,omitempty"`
+		Metrics   string            `json:"metrics,omitempty"`
 	}
 	jsonExport struct {
 		Name      string   `json:"name"`
@@ -151,6 +159,8 @@ func bannerJSON(cfg *config, s served) (string, error) {
 		Exports:   make([]jsonExport, 0, len(s.Exports)),
 		Listeners: make([]jsonListener, 0, len(s.Listeners)),
 		Options:   make(map[string]string),
+		Control:   s.Socket,
+		Metrics:   s.Metrics,
 	}
 	for i, e := range s.Exports {
 		export := jsonExport{

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"scstuser/handlers/fileio"
+	"scstuser/nbd"
 	"scstuser/ucmd/sgv"
 
 	"github.com/sirupsen/logrus"
@@ -129,6 +130,8 @@ type config struct {
 	Debug     uint64 // non-zero: log every lifecycle event, at debug level
 	JSON      bool   // the banner is one JSON object
 	PIDFile   string // "": none
+	Control   string // path, controlAuto or controlNone
+	Metrics   string // HOST:PORT; "": none
 }
 
 // defaultConfig is what an empty command line means; it has no exports yet.
@@ -193,6 +196,7 @@ func (c *config) resolve(given map[string]bool) {
 func (c *config) validate() error {
 	for _, check := range []func() error{
 		c.checkExports, c.checkBuffers, c.checkPrealloc, c.checkListen, c.checkDebug, c.checkCmdTimeout,
+		c.checkMetrics,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -237,6 +241,16 @@ func (c *config) checkPrealloc() error {
 func (c *config) checkCmdTimeout() error {
 	if c.CmdTimeout == 0 && c.CmdAction != cmdReport {
 		return usagef("--cmd_timeout_action %s needs --cmd_timeout, how long a handler may have a command", c.CmdAction)
+	}
+	return nil
+}
+
+func (c *config) checkMetrics() error {
+	if c.Metrics == "" {
+		return nil
+	}
+	if _, err := nbd.ParseListen("tcp:" + c.Metrics); err != nil {
+		return usagef("--metrics %s: must be HOST:PORT, such as 127.0.0.1:9810", shellQuote(c.Metrics))
 	}
 	return nil
 }

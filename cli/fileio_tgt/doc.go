@@ -20,6 +20,8 @@
 //	banner.go           what the operator is told once, as text or JSON
 //	help.go, version.go what --help and --version print
 //	logging.go          logrus set-up and the log file that can be reopened
+//	control.go          answers about the inside: control socket, metrics
+//	statuscmd.go        the subcommand that asks
 //	pidfile.go          the file with the process ID
 //	signals.go          one loop that turns signals into calls of a control
 //	errors.go           exit statuses; each error is one line

@@ -320,6 +320,17 @@ var options = []option{
 		usage: "Write the process ID to this file once clients can connect, and remove it at the end.",
 		bind:  func(c *config) value { return textValue{&c.PIDFile} },
 	},
+	{
+		name: "control", category: catLog, arg: "PATH", def: "PID.sock in /run/fileio_tgt (root) or $XDG_RUNTIME_DIR/fileio_tgt",
+		usage: "Socket on which \"fileio_tgt status\" and programs ask what goes on inside; only this user can connect. " +
+			"none: there is none.",
+		bind: func(c *config) value { return textValue{&c.Control} },
+	},
+	{
+		name: "metrics", category: catLog, arg: "HOST:PORT", def: "none",
+		usage: "Serve metrics for Prometheus at http://HOST:PORT/metrics. There is no authentication.",
+		bind:  func(c *config) value { return textValue{&c.Metrics} },
+	},
 
 	{name: "help", short: "h", category: catInfo, usage: "Print this text and exit."},
 	{

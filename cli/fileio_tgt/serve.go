@@ -27,6 +27,7 @@ func newProgram(cfg *config, log *logrus.Logger) *program {
 		cfg: cfg, log: log, arena: arena.New(arena.Options{MaxBytes: cfg.MaxBufferBytes}),
 		open: openMedium, over: make(chan struct{}), lost: make(chan struct{}),
 	}
+	p.status.started = time.Now()
 	p.registry = ucmd.NewRegistry(limits(cfg, reporter{log: log, cutOff: p.cutOff}))
 	p.server = nbd.NewServer(nbd.Options{
 		Handshake:      nbd.Limits{HandshakeTimeout: cfg.HandshakeTimeout},
@@ -53,6 +54,9 @@ func (p *program) run(ctx context.Context, ready func(served)) (err error) {
 		return err
 	}
 	if err := p.export(ctx); err != nil {
+		return err
+	}
+	if err := errors.Join(p.openControl(), p.openMetrics()); err != nil {
 		return err
 	}
 	p.started = true
@@ -99,6 +103,8 @@ type program struct {
 	shutdown  sync.Once
 	outcome   error         // of the shutdown; set before over is closed
 	over      chan struct{} // closed when everything is released
+
+	status introspection
 }
 
 // openMedia opens every file before anything else is touched.
@@ -148,7 +154,7 @@ func (p *program) export(ctx context.Context) error {
 
 // describe is what the banner tells.
 func (p *program) describe(listeners []net.Listener) served {
-	s := served{Control: p}
+	s := served{Control: p, Socket: p.status.socket, Metrics: p.status.metrics}
 	for _, d := range p.disks {
 		s.Exports = append(s.Exports, servedExport{
 			Name: d.name, Path: d.path, Size: int64(d.export.Size()), Tail: d.tail,
@@ -225,6 +231,7 @@ func (p *program) release(ctx context.Context) error {
 	for _, d := range p.disks {
 		errs = append(errs, d.release(ctx))
 	}
+	p.stopStatus() // till here one could see what the end waits for
 	if err := errors.Join(errs...); err != nil {
 		return err // a handler that still runs uses the buffers
 	}
