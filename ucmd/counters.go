@@ -21,6 +21,9 @@ type Counters struct {
 	// Refused counts the commands that got BUSY or TASK SET FULL because the
 	// device had Limits.MaxUcmds ucmds.
 	Refused uint64
+	// Overdue counts the subcommands that the handler had for longer than
+	// Supervision.Timeout.
+	Overdue uint64
 	// Ucmds is how many ucmds there are now, Highest how many there were at
 	// most.
 	Ucmds, Highest int

@@ -182,6 +182,7 @@ func (d *Device) findOverdue(limit time.Duration) (found []overdue, next time.Du
 				continue
 			}
 			u.held.told = true
+			d.stats.Overdue++
 			found = append(found, d.overdue(u, now))
 		}
 		d.mu.Unlock()

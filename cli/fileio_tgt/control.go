@@ -111,7 +111,7 @@ func (p *program) Snapshot(commands bool) *status.Snapshot {
 		Format: status.Format, Program: programName, Version: version(), PID: os.Getpid(),
 		Time: now.UTC(), Started: p.status.started.UTC(), Uptime: now.Sub(p.status.started).Seconds(),
 		Listeners: []status.Listener{}, Devices: []status.Device{}, Options: map[string]string{},
-		Runtime: status.RuntimeNow(),
+		Runtime: status.RuntimeNow(), Releases: status.ReleasesOf(p.registry),
 	}
 	for _, l := range p.opened {
 		s.Listeners = append(s.Listeners, status.Listener(nbd.ListenAddrOf(l)))

@@ -51,6 +51,12 @@ func DeviceOf(d *ucmd.Device, commands bool) Device {
 	return out
 }
 
+// ReleasesOf describes the releases of r's devices so far.
+func ReleasesOf(r *ucmd.Registry) Releases {
+	s := r.Releases()
+	return Releases{Ended: s.Ended, Stuck: s.Stuck, Abandoned: s.Abandoned}
+}
+
 // typeName is what people call a peripheral device type.
 func typeName(t ucmd.DeviceType) string {
 	switch t {
@@ -78,7 +84,7 @@ func lifecycleOf(c ucmd.Counters) Lifecycle {
 	return Lifecycle{
 		Ucmds: c.Ucmds, UcmdsHighest: c.Highest,
 		AllocMem: c.AllocMem, AllocExec: c.AllocExec, AllocAvoided: c.PoolHits,
-		Unjammed: c.Unjammed, RejectedReplies: c.RejectedReplies, Refused: c.Refused,
+		Unjammed: c.Unjammed, RejectedReplies: c.RejectedReplies, Refused: c.Refused, Overdue: c.Overdue,
 	}
 }
 

@@ -116,13 +116,17 @@ func (r *rig) Snapshot(commands bool) *Snapshot {
 	for i := range d.Sessions {
 		d.Sessions[i].Since = start.Add(time.Minute)
 	}
+	for i := range d.Commands {
+		d.Commands[i].Age = time.Duration(i+1) * time.Second
+	}
 	return &Snapshot{
 		Format: Format, Program: "fileio_tgt", Version: "v1 (test)", PID: 4711,
 		Time: start.Add(2 * time.Hour), Started: start, Uptime: 7200,
 		Listeners:   []Listener{{"tcp", "127.0.0.1:10809"}, {"unix", "/run/disk.sock"}},
 		Connections: Connections{Now: 2, Limit: 128}, Buffers: Buffers{Live: 1 << 20, Peak: 3 << 19, Limit: 1 << 30},
-		Runtime: Runtime{Goroutines: 12, HeapBytes: 1 << 20, TotalBytes: 12 << 20, GCCycles: 3},
-		Options: map[string]string{"block": "512"}, Devices: []Device{d},
+		Runtime:  Runtime{Goroutines: 12, HeapBytes: 1 << 20, TotalBytes: 12 << 20, GCCycles: 3},
+		Releases: Releases{Ended: 3, Stuck: 1, Abandoned: 2},
+		Options:  map[string]string{"block": "512"}, Devices: []Device{d},
 	}
 }
 

@@ -57,6 +57,11 @@ var (
 	mRejected  = metric("replies_rejected_total", "Replies of the handler that were refused.", "device")
 	mRefused   = metric("commands_refused_total", "Commands that were refused because the device had too many ucmds.", "device")
 
+	mOverdue   = metric("commands_overdue_total", "Subcommands that a handler had for longer than the command timeout.", "device")
+	mReleases  = metric("releases_total", "Devices that were released.")
+	mStuck     = metric("releases_stuck_total", "Releases that had to leave ucmds behind.")
+	mAbandoned = metric("ucmds_abandoned_total", "Ucmds that releases left behind.")
+
 	mPoolIdle    = metric("pool_idle_bytes", "Memory in idle buffers of the pool.", "device", "pool")
 	mPoolTotal   = metric("pool_bytes", "Memory in all buffers of the pool.", "device", "pool")
 	mPoolHits    = metric("pool_hits_total", "Requests that an idle buffer served.", "device", "pool")
@@ -67,6 +72,7 @@ var (
 		mInfo, mStarted, mConnections, mConnLimit, mBuffers, mBuffersMax,
 		mSize, mBlock, mSessions, mInFlight, mCommands, mRead, mWritten, mLatency, mTaskMgmt,
 		mUcmds, mUcmdsHigh, mAsked, mAvoided, mUnjammed, mRejected, mRefused,
+		mOverdue, mReleases, mStuck, mAbandoned,
 		mPoolIdle, mPoolTotal, mPoolHits, mPoolMisses, mPoolRefused,
 	}
 )
@@ -106,6 +112,9 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	ch.gauge(mConnLimit, float64(s.Connections.Limit))
 	ch.gauge(mBuffers, float64(s.Buffers.Live))
 	ch.gauge(mBuffersMax, float64(s.Buffers.Limit))
+	ch.count(mReleases, s.Releases.Ended)
+	ch.count(mStuck, s.Releases.Stuck)
+	ch.count(mAbandoned, s.Releases.Abandoned)
 	for i := range s.Devices {
 		ch.device(&s.Devices[i])
 	}
@@ -127,6 +136,7 @@ func (ch sink) device(d *Device) {
 	ch.count(mUnjammed, l.Unjammed, d.Name)
 	ch.count(mRejected, l.RejectedReplies, d.Name)
 	ch.count(mRefused, l.Refused, d.Name)
+	ch.count(mOverdue, l.Overdue, d.Name)
 	ch.counters(d.Name, &d.Counters)
 	for i := range d.Pools {
 		ch.pool(d.Name, &d.Pools[i])

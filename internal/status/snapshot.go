@@ -30,6 +30,7 @@ type Snapshot struct {
 	Connections Connections `json:"connections"`
 	Buffers     Buffers     `json:"buffers"`
 	Runtime     Runtime     `json:"runtime"`
+	Releases    Releases    `json:"releases"`
 	// Options are those of the command line that devices were made with.
 	Options map[string]string `json:"options"`
 	Devices []Device          `json:"devices"`
@@ -89,6 +90,15 @@ type Lifecycle struct {
 	Unjammed        uint64 `json:"unjammed"`
 	RejectedReplies uint64 `json:"rejected_replies"`
 	Refused         uint64 `json:"refused_for_max_ucmds"`
+	Overdue         uint64 `json:"overdue"`
+}
+
+// Releases are the ucmd.ReleaseStats of the devices that are gone: how many,
+// how many of them left ucmds behind, and how many ucmds those were.
+type Releases struct {
+	Ended     uint64 `json:"ended"`
+	Stuck     uint64 `json:"stuck"`
+	Abandoned uint64 `json:"abandoned_ucmds"`
 }
 
 // Pool is a buffer pool (sgv.Stats), in pages of PageSize bytes.

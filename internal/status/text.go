@@ -24,6 +24,9 @@ func (s *Snapshot) Text() string {
 		size(s.Buffers.Live), size(s.Buffers.Limit), size(s.Buffers.Peak)))
 	t.row("memory", fmt.Sprintf("%s in objects, %s of the system, %d goroutines, %d collections",
 		size(s.Runtime.HeapBytes), size(s.Runtime.TotalBytes), s.Runtime.Goroutines, s.Runtime.GCCycles))
+	if r := &s.Releases; r.Stuck > 0 {
+		t.row("stuck", fmt.Sprintf("%d of %d released devices left %d ucmds behind", r.Stuck, r.Ended, r.Abandoned))
+	}
 	t.write(&b, "")
 	for i := range s.Devices {
 		s.Devices[i].text(&b, s.Time)
@@ -44,7 +47,8 @@ func (d *Device) text(b *strings.Builder, now time.Time) {
 	t.row("now", fmt.Sprintf("%d in flight, %d ucmds (highest %d)", d.InFlight, l.Ucmds, l.UcmdsHighest))
 	t.row("data", fmt.Sprintf("%s read, %s written", size(d.Counters.BytesRead), size(d.Counters.BytesWritten)))
 	t.row("buffers", fmt.Sprintf("%d asked for with ALLOC_MEM, %d with EXEC, %d times avoided", l.AllocMem, l.AllocExec, l.AllocAvoided))
-	t.row("trouble", fmt.Sprintf("%d unjammed, %d replies rejected, %d commands refused", l.Unjammed, l.RejectedReplies, l.Refused))
+	t.row("trouble", fmt.Sprintf("%d unjammed, %d replies rejected, %d commands refused, %d overdue",
+		l.Unjammed, l.RejectedReplies, l.Refused, l.Overdue))
 	t.write(b, "  ")
 	d.Counters.text(b)
 	d.poolText(b)
