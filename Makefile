@@ -50,6 +50,10 @@ test: deps ## all tests, with the race detector
 	@echo "allocations, which the race detector falsifies:"
 	$(GO) test -count=1 -run 'NoAllocation|DoNotAllocate|AllocatesNothing' ./nbd ./handlers/... ./target ./ucmd/... ./scsi
 
+.PHONY: explore
+explore: ## every schedule of the lifecycle that EXPLORETIME (60s) for each plan allows, and every fault
+	$(GO) test -count=1 -timeout 0 -run 'TestExplore' -v ./ucmd -explore.time $(or $(EXPLORETIME),60s)
+
 .PHONY: bench
 bench: deps ## speed, side by side with nbdkit and qemu-nbd; ARGS='...' goes to the program
 	$(GO) run ./internal/nbdbench $(ARGS)

@@ -61,6 +61,10 @@ func TestExploreFindsFaults(t *testing.T) {
 				c.plan.header += "\nwithout " + c.without
 			}
 			c.plan.prepare(t)
+			if c.finds == "" && *exploreTime > 0 {
+				exploreDeeper(t, &c.plan)
+				return
+			}
 			e := shortest(t, &c.plan)
 			if c.finds == "" {
 				if e.failure != "" {

@@ -54,7 +54,7 @@ command w3 write blocks=8`,
 		header: `device reuse=all on_free=ignore
 command w1 write blocks=8
 command w2 write blocks=8`,
-		replies: []replyKind{replyBackground, replyAgain},
+		replies: []replyKind{replyBackground, replyCompleted, replyAgain},
 		odd:     3,
 		times:   times(opFlush, opKill, opExtCDB),
 		depth:   11, switches: 0,
@@ -64,7 +64,7 @@ command w2 write blocks=8`,
 		header: `device reuse=all on_free=call
 command w1 write blocks=8
 command s2 sync`,
-		replies: []replyKind{replyBackground, replyAgain},
+		replies: []replyKind{replyBackground, replyCompleted, replyAgain},
 		odd:     3,
 		times:   times(opAbort, opKill),
 		depth:   10, switches: 0,

@@ -286,6 +286,15 @@ func (e *explorer) actions(w *world, x *exploreState, add func(action)) {
 		if n := len(w.answered); n > 0 && slices.Contains(p.replies, replyAgain) {
 			add(action{op: opReply, h: w.answered[n-1].Handle, reply: replyAgain})
 		}
+		if slices.Contains(p.replies, replyCompleted) {
+			for i := range w.dev.hash {
+				for u := w.dev.hash[i]; u != nil; u = u.hashNext {
+					if u.backgroundExec {
+						add(action{op: opReply, h: u.h, reply: replyCompleted})
+					}
+				}
+			}
+		}
 	}
 	for i, c := range w.cmds {
 		if c.waiting {
@@ -330,7 +339,7 @@ func (e *explorer) actions(w *world, x *exploreState, add func(action)) {
 // fits says whether a kind of reply makes sense for a subcommand.
 func fits(k replyKind, code Subcode) bool {
 	switch k {
-	case replyGood, replyUnknown, replyAgain:
+	case replyGood, replyUnknown, replyAgain, replyCompleted:
 		return false // listed elsewhere
 	case replyWrong:
 		return true
@@ -478,13 +487,16 @@ func TestExplore(t *testing.T) {
 	t.Logf("%d states in all, on %d processors", states.Load(), runtime.GOMAXPROCS(0))
 }
 
+// The bounds at which exploreDeeper is content.
+const maxDepth, maxSwitches = 14, 3
+
 // exploreDeeper raises the bound as long as there is time: first the depth
-// without switches, then one more switch at each depth.
+// without switches, then the depth with one switch, and so on.
 func exploreDeeper(t *testing.T, p *plan) (states int64) {
 	end := time.Now().Add(*exploreTime)
-	for switches := 0; switches <= 4; switches++ {
-		share := time.Now().Add(time.Until(end) / time.Duration(max(4-switches, 1)))
-		for depth := 4; depth <= 14; depth++ {
+	for switches := 0; switches <= maxSwitches; switches++ {
+		share := time.Now().Add(time.Until(end) / time.Duration(maxSwitches-switches+1))
+		for depth := 4; depth <= maxDepth; depth++ {
 			e := &explorer{p: p, depth: depth, switches: switches, deadline: share}
 			start := time.Now()
 			done := e.explore(t)

@@ -389,6 +389,8 @@ func parseCmd(words []string) (d cmdDef, err error) {
 		d.cdb = scsi.EncodeInquiry(false, 0, 96)
 	case "test-unit-ready":
 		d.cdb = scsi.EncodeTestUnitReady()
+	case "vendor":
+		d.cdb = scsi.CDB{Bytes: [16]byte{0xc0}, Len: 6}
 	case "write-same":
 		d.cdb = scsi.EncodeWriteSame16(lba, uint32(blocks), false, false)
 	default:

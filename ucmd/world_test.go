@@ -293,12 +293,16 @@ const (
 	replyBidi                 // PARSE: makes the command BIDI
 	replyShort                // half of what a READ asked for
 	replyTooLong              // more than a READ asked for
+	replyCompleted            // once more, the COMPLETED after a BACKGROUND
+	replyUnasked              // to what the handler does not have
+	replyNoSense              // CHECK CONDITION without sense
 	replyKinds
 )
 
 var replyNames = [replyKinds]string{
 	"good", "wrong-subcode", "background", "check", "busy", "no-buffer", "unaligned", "unmapped",
 	"again", "unknown-handle", "refuse", "write-same", "bidi", "short", "too-long",
+	"again-completed", "unasked", "check-without-sense",
 }
 
 // String is the action as scenarios spell it.
@@ -508,13 +512,16 @@ func (w *world) reply(d *Device, a action) {
 	i := slices.IndexFunc(w.hand, func(x handed) bool { return x.Handle == a.h && x.dev == d })
 	var r Reply
 	switch {
-	case a.reply == replyUnknown:
+	case a.reply == replyUnknown, a.reply == replyUnasked:
 		r = Reply{Handle: a.h, Code: SubExec, Type: ReplyCompleted}
-	case a.reply == replyAgain:
+	case a.reply == replyAgain, a.reply == replyCompleted:
 		for _, x := range w.answered {
 			if x.Handle == a.h {
 				r = x
 			}
+		}
+		if a.reply == replyCompleted {
+			r.Type = ReplyCompleted
 		}
 	case i < 0:
 		w.fail("the handler does not have h=%d", a.h)
@@ -524,7 +531,7 @@ func (w *world) reply(d *Device, a action) {
 		r = w.answer(&s, a.reply)
 		w.hand = slices.Delete(w.hand, i, i+1)
 	}
-	if i >= 0 || a.reply == replyAgain {
+	if i >= 0 || a.reply == replyAgain || a.reply == replyCompleted {
 		w.answered = append(slices.DeleteFunc(w.answered, func(x Reply) bool { return x.Handle == a.h }), r)
 	}
 	err := d.Reply(&r)
@@ -573,7 +580,7 @@ func (w *world) execReply(s *Subcommand, k replyKind, r *Reply) {
 		r.Type = ReplyBackground
 	case replyWriteSame:
 		r.Type = ReplyDoWriteSame
-	case replyCheck, replyBusy:
+	case replyCheck, replyBusy, replyNoSense:
 		w.status(r, k)
 		return
 	}
@@ -595,6 +602,8 @@ func (w *world) status(r *Reply, k replyKind) {
 	switch k {
 	case replyBusy:
 		r.Status = scsi.Busy
+	case replyNoSense:
+		r.Status = scsi.CheckCondition
 	case replyCheck:
 		r.Status = scsi.CheckCondition
 		r.Sense = scsi.SenseInvalidFieldInCDB.Append(nil, false)
