@@ -57,11 +57,11 @@ func TestServeWaitsForExec(t *testing.T) {
 	}
 }
 
-// fetched counts the commands that the handler has.
+// fetched counts the commands that the handler has to execute.
 func fetched(d *ucmd.Device) int {
 	n := 0
 	for _, c := range d.Commands() {
-		if c.Sent {
+		if c.Sent && c.State == ucmd.StateExecing {
 			n++
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"runtime"
 	"sync"
@@ -133,11 +134,19 @@ func fill(tb testing.TB, r *rig) {
 	c.Close()
 }
 
+// allocations returns how many there are per request.
+func (l *lean) allocations(t *testing.T, rounds int) float64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range rounds {
+		l.round(t)
+	}
+	runtime.ReadMemStats(&after)
+	return float64(after.Mallocs-before.Mallocs) / float64(rounds*l.depth)
+}
+
 // No allocation per request in steady state, through the whole stack.
 func TestNoAllocationPerRequest(t *testing.T) {
-	if raceEnabled {
-		t.Skip("with the race detector pools drop things at random")
-	}
 	if raceEnabled {
 		t.Skip("the race detector makes pools allocate; make test runs this without it too")
 	}
@@ -149,14 +158,12 @@ func TestNoAllocationPerRequest(t *testing.T) {
 			for range 200 {
 				l.round(t)
 			}
-			const rounds = 500
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			for range rounds {
-				l.round(t)
+			// What else the process does now and then is counted too: what
+			// allocates for requests does so every time.
+			per := math.Inf(1)
+			for range 5 {
+				per = min(per, l.allocations(t, 500))
 			}
-			runtime.ReadMemStats(&after)
-			per := float64(after.Mallocs-before.Mallocs) / float64(rounds*p.depth)
 			if per > 0.01 {
 				t.Errorf("%.3f allocations per request", per)
 			}

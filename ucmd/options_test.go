@@ -119,6 +119,10 @@ func TestR16WaitsForOutstandingExec(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = b.waitGet()
+	if s.Code == SubAllocMem { // the buffer was not idle yet
+		b.reply(Reply{Handle: s.Handle, Code: s.Code, PBuf: b.mem.alloc(int(s.AllocLen))})
+		s = b.get(SubExec)
+	}
 	b.execDone(s)
 	b.good(held)
 	b.get(SubOnFree)
