@@ -9,9 +9,9 @@ import (
 )
 
 // measure does everything: it starts the servers, checks them, runs the rounds
-// and stops the servers.
-func measure(ctx context.Context, s settings, progress io.Writer) (_ *Result, err error) {
-	client, err := newFio(ctx)
+// with each client and stops the servers. There is a result for each client.
+func measure(ctx context.Context, s settings, progress io.Writer) (results []*Result, err error) {
+	clients, err := s.newClients(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -25,26 +25,37 @@ func measure(ctx context.Context, s settings, progress io.Writer) (_ *Result, er
 	if err := rig.check(ctx); err != nil {
 		return nil, err
 	}
-	result := newResult(s, client.Name(), rig)
-	runs := s.rounds * len(s.points) * len(rig.contenders)
+	runs := s.rounds * len(s.points) * len(rig.contenders) * len(clients)
 	fmt.Fprintf(progress, "%d measurements, at least %v\n", runs, time.Duration(runs)*s.time)
+	for _, client := range clients {
+		result := newResult(s, client.Name(), rig)
+		if err := runRounds(ctx, s, rig, client, result, progress); err != nil {
+			return nil, err
+		}
+		if result.PeakRSS, err = rig.peakRSS(); err != nil {
+			return nil, err
+		}
+		results = append(results, result)
+	}
+	return results, nil
+}
+
+// runRounds measures every point on every server, as often as asked.
+func runRounds(ctx context.Context, s settings, rig *rig, client Client, result *Result, progress io.Writer) error {
 	for round := range s.rounds {
 		for i, p := range s.points {
 			for _, c := range rotated(rig.contenders, round+i) {
 				sample, err := measureOne(ctx, client, c, p, s)
 				if err != nil {
-					return nil, fmt.Errorf("%s, %s: %w", c.name, p.Title(), err)
+					return fmt.Errorf("%s, %s: %w", c.name, p.Title(), err)
 				}
 				result.add(p, c.name, sample)
-				fmt.Fprintf(progress, "round %d/%d  %-9s %-18s %s\n",
-					round+1, s.rounds, p.Name, c.name, rateText(p, rate(p, sample)))
+				fmt.Fprintf(progress, "%s round %d/%d  %-9s %-18s %s\n",
+					client.Name(), round+1, s.rounds, p.Name, c.name, rateText(p, rate(p, sample)))
 			}
 		}
 	}
-	if result.PeakRSS, err = rig.peakRSS(); err != nil {
-		return nil, err
-	}
-	return result, nil
+	return nil
 }
 
 // measureOne takes one sample.
@@ -54,7 +65,7 @@ func measureOne(ctx context.Context, client Client, c *contender, p Point, s set
 	if err != nil {
 		return Sample{}, err
 	}
-	m, err := client.Run(ctx, server.URI(""), s.imageSize, p, s.time)
+	m, err := client.Run(ctx, server.Endpoint(0), s.imageSize, p, s.time)
 	if err != nil {
 		return Sample{}, err
 	}

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"time"
+
+	"scstuser/internal/proc"
 )
 
 // Client is a load generator: it puts a load on a server and measures what
@@ -10,10 +12,10 @@ import (
 type Client interface {
 	// Name is what the tables call it, with its version.
 	Name() string
-	// Run connects to the default export at uri, which is size bytes long,
-	// puts the load of p on it for d, and disconnects. It is an error if any
-	// request fails.
-	Run(ctx context.Context, uri string, size int64, p Point, d time.Duration) (Measurement, error)
+	// Run connects to the default export at e, which is size bytes long, puts
+	// the load of p on it for d, and disconnects. It is an error if any request
+	// fails.
+	Run(ctx context.Context, e proc.Endpoint, size int64, p Point, d time.Duration) (Measurement, error)
 }
 
 // Measurement is what a client has counted in one run.

@@ -35,8 +35,8 @@ func newFio(ctx context.Context) (*fio, error) {
 func (f *fio) Name() string { return f.version }
 
 // Run implements Client.
-func (f *fio) Run(ctx context.Context, uri string, size int64, p Point, d time.Duration) (Measurement, error) {
-	cmd := exec.CommandContext(ctx, "fio", fioArgs(uri, size, p, d)...)
+func (f *fio) Run(ctx context.Context, e proc.Endpoint, size int64, p Point, d time.Duration) (Measurement, error) {
+	cmd := exec.CommandContext(ctx, "fio", fioArgs(e.URI(""), size, p, d)...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	cmd.WaitDelay = time.Second

@@ -11,15 +11,19 @@ type report struct {
 	Comparisons []comparison `json:"comparisons"`
 }
 
-// writeJSON prints a result for programs.
-func writeJSON(w io.Writer, r *Result) error {
-	rep := report{Result: r}
-	for _, m := range metrics {
-		for _, pr := range r.Points {
-			rep.Comparisons = append(rep.Comparisons, compare(pr, m))
+// writeJSON prints the results for programs, one for each client.
+func writeJSON(w io.Writer, results []*Result) error {
+	var reports []report
+	for _, r := range results {
+		rep := report{Result: r}
+		for _, m := range metrics {
+			for _, pr := range r.Points {
+				rep.Comparisons = append(rep.Comparisons, compare(pr, m))
+			}
 		}
+		reports = append(reports, rep)
 	}
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
-	return e.Encode(rep)
+	return e.Encode(reports)
 }

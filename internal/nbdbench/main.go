@@ -1,7 +1,7 @@
-// Command nbdbench compares fileio_tgt with nbdkit (its file plugin) and
-// qemu-nbd, in one run, on the same image. It is behind `make bench`.
+// Command nbdbench compares fileio_tgt with nbdkit (its file plugin), qemu-nbd
+// and go-nbd's example file server, in one run, on the same image. It is behind `make bench`.
 //
-//	go run ./internal/nbdbench [-rounds 5] [-time 2s] [-points rr1,rr16] [-md] [-require 1.0]
+//	go run ./internal/nbdbench [-rounds 5] [-time 2s] [-points rr1,rr16] [-client load] [-md] [-require 1.0]
 //
 // # How the numbers are made
 //
@@ -21,8 +21,8 @@
 // A round measures every point on every server, server after server; the order
 // of the servers turns with each point and round, so that none always runs on a
 // machine that another one has warmed up. A measurement is one run of the
-// client (fio with its nbd engine, a new connection for each job) for the given
-// time. The tables show, for each point, the median over the rounds and, behind
+// client (fio with its nbd engine, or package nbdload, with a new connection for
+// each job) for the given time. The tables show, for each point, the median over the rounds and, behind
 // ±, half the distance between the lowest and the highest one:
 //
 //   - the rate: completed requests (or MiB) per second, as the client counts;
@@ -36,15 +36,18 @@
 // 1 is better for rates, below 1 is better for CPU time and latency. The peak
 // memory of a server (VmHWM) is that of the whole run.
 //
-// With its defaults a run takes about eight minutes.
+// With its defaults a run takes about twenty minutes.
 //
 // The client competes with the server for the processors. Where there are few,
-// a part of each rate is the client's.
+// a part of each rate is the client's: fio costs more per request than the
+// servers do. That is why there are two clients, with a set of tables each:
+// fio is the one that others can compare with, nbdload the one that leaves the
+// server to be the limit.
 //
 // # Files
 //
-// point.go has the loads, client.go what a load generator is, fio.go the one
-// that there is; rig.go starts the servers on what image.go makes; bench.go
+// point.go has the loads, client.go what a load generator is, fio.go and load.go
+// the two that there are; rig.go starts the servers on what image.go makes; bench.go
 // runs the rounds; stats.go and summary.go reduce the samples; table.go,
 // markdown.go and json.go print them.
 package main
@@ -57,6 +60,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -78,6 +83,25 @@ type settings struct {
 	bin       string
 	json, md  bool
 	require   float64
+	client    string // one of clientNames
+}
+
+// clientNames are the load generators that -client knows.
+var clientNames = []string{"fio", "load", "both"}
+
+// newClients returns the load generators to measure with.
+func (s settings) newClients(ctx context.Context) (clients []Client, err error) {
+	if s.client != "load" {
+		f, err := newFio(ctx)
+		if err != nil {
+			return nil, err
+		}
+		clients = append(clients, f)
+	}
+	if s.client != "fio" {
+		clients = append(clients, load{})
+	}
+	return clients, nil
 }
 
 func main() {
@@ -107,7 +131,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // benchmark measures, prints the result to stdout and judges it.
 func benchmark(ctx context.Context, s settings, stdout, progress io.Writer) error {
-	result, err := measure(ctx, s, progress)
+	results, err := measure(ctx, s, progress)
 	if ctx.Err() != nil {
 		// Whatever was under way has failed for this reason.
 		return errors.New("interrupted")
@@ -115,10 +139,14 @@ func benchmark(ctx context.Context, s settings, stdout, progress io.Writer) erro
 	if err != nil {
 		return err
 	}
-	if err := write(stdout, result, s); err != nil {
+	if err := write(stdout, results, s); err != nil {
 		return err
 	}
-	return result.require(s.require)
+	var errs []error
+	for _, r := range results {
+		errs = append(errs, r.require(s.require))
+	}
+	return errors.Join(errs...)
 }
 
 // parseSettings reads the command line. It has told about an error when it
@@ -135,6 +163,7 @@ func parseSettings(args []string, stderr io.Writer) (settings, error) {
 	flags.Func("points", "comma-separated list of points (default "+pointNames(allPoints)+")",
 		func(text string) (err error) { s.points, err = parsePoints(text); return err })
 	flags.StringVar(&s.bin, "bin", "", "a fileio_tgt binary to measure instead of building one")
+	flags.StringVar(&s.client, "client", "both", "load generator: fio, with its nbd engine; load, this project's own, which costs less; or both")
 	flags.BoolVar(&s.json, "json", false, "print every sample as JSON instead of the tables")
 	flags.BoolVar(&s.md, "md", false, "print the tables in Markdown")
 	flags.Float64Var(&s.require, "require", 0, "fail unless the rate ratio of each read point is at least this")
@@ -152,6 +181,8 @@ func (s settings) validate(rest []string) error {
 	switch {
 	case len(rest) > 0:
 		return fmt.Errorf("unexpected argument %q: there are only options", rest[0])
+	case !slices.Contains(clientNames, s.client):
+		return fmt.Errorf("-client %q: there are %s", s.client, strings.Join(clientNames, ", "))
 	case s.rounds < 1:
 		return errors.New("-rounds must be at least 1")
 	case s.time < 100*time.Millisecond:
@@ -165,13 +196,18 @@ func (s settings) validate(rest []string) error {
 }
 
 // write prints the result in the form that was asked for.
-func write(w io.Writer, r *Result, s settings) error {
-	switch {
-	case s.json:
-		return writeJSON(w, r)
-	case s.md:
-		return writeMarkdown(w, r)
-	default:
-		return writeText(w, r)
+func write(w io.Writer, results []*Result, s settings) error {
+	if s.json {
+		return writeJSON(w, results)
 	}
+	for _, r := range results {
+		write := writeText
+		if s.md {
+			write = writeMarkdown
+		}
+		if err := write(w, r); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -28,6 +28,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"-points=all"}, exitUsage, "rr1,"},
 		{[]string{"-json", "-md"}, exitUsage, "exclude"},
 		{[]string{"-require=-1"}, exitUsage, "-require"},
+		{[]string{"-client=dd"}, exitUsage, "fio, load, both"},
 	}
 	for _, tt := range tests {
 		t.Run(strings.Join(tt.args, " "), func(t *testing.T) {
@@ -61,7 +62,7 @@ func TestBenchmark(t *testing.T) {
 	if status := run(context.Background(), args, &stdout, &stderr); status != exitOK {
 		t.Fatalf("status %d\n%s%s", status, stdout.String(), stderr.String())
 	}
-	for _, want := range []string{"rr16", "sw4", ours, "nbdkit", "qemu-nbd/threads", "Peak memory"} {
+	for _, want := range []string{"rr16", "sw4", ours, "nbdkit", "qemu-nbd/threads", "go-nbd", "nbdload, Rate", "Peak memory"} {
 		if !strings.Contains(stdout.String(), want) {
 			t.Errorf("the tables lack %q:\n%s", want, stdout.String())
 		}

@@ -13,7 +13,7 @@ var textColumns = map[string]bool{"point": true, "load": true, "unit": true, "be
 func writeMarkdown(w io.Writer, r *Result) error {
 	var b strings.Builder
 	for _, t := range tables(r) {
-		b.WriteString("### " + t.title + "\n\n")
+		b.WriteString("### " + r.Client + ": " + t.title + "\n\n")
 		markdownRow(&b, t.head)
 		rule := make([]string, len(t.head))
 		for i, name := range t.head {

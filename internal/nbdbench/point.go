@@ -36,6 +36,7 @@ var allPoints = []Point{
 	{Name: "rw1", Random: true, Write: true, BlockSize: 4 << 10, Depth: 1, Jobs: 1},
 	{Name: "rw16", Random: true, Write: true, BlockSize: 4 << 10, Depth: 16, Jobs: 1},
 	{Name: "rw64", Random: true, Write: true, BlockSize: 4 << 10, Depth: 64, Jobs: 1},
+	{Name: "rw16x4", Random: true, Write: true, BlockSize: 4 << 10, Depth: 16, Jobs: 4},
 	{Name: "sw4", Write: true, BlockSize: 1 << 20, Depth: 4, Jobs: 1},
 }
 

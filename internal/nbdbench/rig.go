@@ -27,6 +27,8 @@ type contender struct {
 	// read serves the image, write the scratch copy. A server of its own for
 	// each keeps the peers, which serve one file, and ours alike.
 	read, write *proc.Server
+	// killed says that it knows no other end.
+	killed bool
 }
 
 // serverFor returns the server that gets the load of p.
@@ -84,6 +86,14 @@ func newRig(ctx context.Context, s settings, progress io.Writer) (_ *rig, err er
 			return nil, err
 		}
 	}
+	goNbd, err := (&proc.Builder{Dir: r.dir}).GoNbd(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.start(ctx, proc.GoNbd{Bin: goNbd}); err != nil {
+		return nil, err
+	}
+	r.contenders[len(r.contenders)-1].killed = true
 	// A kernel or a qemu-nbd without io_uring is no reason to stop.
 	uring := proc.QemuNbd{AIO: "io_uring"}
 	if err := r.start(ctx, uring); err != nil {
@@ -125,6 +135,11 @@ func (r *rig) start(ctx context.Context, p proc.Program) error {
 func (r *rig) close() error {
 	var errs []error
 	for _, c := range r.contenders {
+		if c.killed {
+			c.read.Kill()
+			c.write.Kill()
+			continue
+		}
 		errs = append(errs, c.read.Stop(stopTimeout), c.write.Stop(stopTimeout))
 	}
 	if r.images != nil {

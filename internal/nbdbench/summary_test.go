@@ -121,7 +121,7 @@ func TestOutput(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.golden, func(t *testing.T) {
 			var b strings.Builder
-			if err := write(&b, sampleResult(), tt.s); err != nil {
+			if err := write(&b, []*Result{sampleResult()}, tt.s); err != nil {
 				t.Fatal(err)
 			}
 			path := filepath.Join("testdata", tt.golden)
@@ -143,17 +143,21 @@ func TestOutput(t *testing.T) {
 
 func TestOutputJSON(t *testing.T) {
 	var b strings.Builder
-	if err := write(&b, sampleResult(), settings{json: true}); err != nil {
+	if err := write(&b, []*Result{sampleResult()}, settings{json: true}); err != nil {
 		t.Fatal(err)
 	}
-	var got struct {
+	var all []struct {
 		Servers     []string `json:"servers"`
 		Points      []PointResult
 		Comparisons []comparison
 	}
-	if err := json.Unmarshal([]byte(b.String()), &got); err != nil {
+	if err := json.Unmarshal([]byte(b.String()), &all); err != nil {
 		t.Fatal(err)
 	}
+	if len(all) != 1 {
+		t.Fatalf("%d results, want 1", len(all))
+	}
+	got := all[0]
 	if len(got.Servers) != 3 || len(got.Points) != 3 || len(got.Comparisons) != 9 {
 		t.Errorf("%d servers, %d points, %d comparisons; want 3, 3 and 9",
 			len(got.Servers), len(got.Points), len(got.Comparisons))

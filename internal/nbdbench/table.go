@@ -53,7 +53,7 @@ func memoryTable(r *Result) table {
 // writeText prints a result for a terminal.
 func writeText(w io.Writer, r *Result) error {
 	for _, t := range tables(r) {
-		if _, err := fmt.Fprintf(w, "%s\n\n", t.title); err != nil {
+		if _, err := fmt.Fprintf(w, "%s, %s\n\n", r.Client, t.title); err != nil {
 			return err
 		}
 		columns := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

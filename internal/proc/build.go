@@ -6,11 +6,15 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 )
 
 // fileioTgtPackage is the import path of the command under test.
 const fileioTgtPackage = "scstuser/cli/fileio_tgt"
+
+// goNbdPackage is the import path of go-nbd's file server.
+const goNbdPackage = "github.com/pojntfx/go-nbd/cmd/go-nbd-example-server-file"
 
 // Builder builds fileio_tgt from the source tree around the working directory,
 // at most once for each way of building it, however often it is asked. It may
@@ -52,16 +56,25 @@ func (b *Builder) Binary(ctx context.Context, race bool) (string, error) {
 
 func (b *Builder) build(ctx context.Context, race bool) (string, error) {
 	path := filepath.Join(b.Dir, "fileio_tgt")
-	args := []string{"build"}
 	if race {
-		path += "-race"
-		args = append(args, "-race")
+		return path + "-race", goBuild(ctx, path+"-race", fileioTgtPackage, "-race")
 	}
-	args = append(args, "-o", path, fileioTgtPackage)
+	return path, goBuild(ctx, path, fileioTgtPackage)
+}
+
+// GoNbd builds go-nbd's file server, of the version that this module uses, and
+// returns its path.
+func (b *Builder) GoNbd(ctx context.Context) (string, error) {
+	path := filepath.Join(b.Dir, "go-nbd")
+	return path, goBuild(ctx, path, goNbdPackage)
+}
+
+// goBuild builds a package.
+func goBuild(ctx context.Context, path, pkg string, args ...string) error {
+	args = append(append([]string{"build"}, args...), "-o", path, pkg)
 	out, err := exec.CommandContext(ctx, "go", args...).CombinedOutput()
 	if err != nil {
-		return "", fmt.Errorf("build %s (race detector: %v): %w\n%s",
-			fileioTgtPackage, race, err, bytes.TrimSpace(out))
+		return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, bytes.TrimSpace(out))
 	}
-	return path, nil
+	return nil
 }

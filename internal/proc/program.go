@@ -138,6 +138,34 @@ func (p QemuNbd) Argv(c Config) ([]string, error) {
 	return append(argv, c.Files[0]), nil
 }
 
+// GoNbd is the file server among go-nbd's examples. It serves one request at a
+// time and ends with the signal that asks it to: see Server.Kill.
+type GoNbd struct {
+	// Bin is the binary's path; see Builder.GoNbd.
+	Bin string
+}
+
+var _ Program = GoNbd{}
+
+// Name implements Program.
+func (GoNbd) Name() string { return "go-nbd" }
+
+// Argv implements Program.
+func (p GoNbd) Argv(c Config) ([]string, error) {
+	if err := peerSupports(p, c); err != nil {
+		return nil, err
+	}
+	if c.Block != 0 {
+		return nil, fmt.Errorf("%s with block size %d: %w", p.Name(), c.Block, ErrUnsupported)
+	}
+	e := c.Listen[0]
+	argv := []string{p.Bin, "-network", e.Network, "-laddr", e.Addr, "-name", "", "-file", c.Files[0]}
+	if c.ReadOnly {
+		argv = append(argv, "-read-only")
+	}
+	return append(argv, c.Args...), nil
+}
+
 // peerSupports refuses what none of the peers can do: they serve one file at
 // one endpoint.
 func peerSupports(p Program, c Config) error {
