@@ -54,6 +54,8 @@ type MgmtCmd struct {
 	waiting atomic.Int64
 	// cleared are the other sessions that lost commands.
 	cleared []*Session
+	// handler is the session's when the function came.
+	handler DevHandler
 }
 
 // TaskMgmt starts m. It aborts what the function covers: commands that wait
@@ -75,6 +77,7 @@ func (s *Session) TaskMgmt(m *MgmtCmd) {
 		s.frontend.TMDone(m)
 		return
 	}
+	m.handler = s.currentHandler()
 	sessions := []*Session{s}
 	if m.wholeDevice() {
 		sessions = s.dev.Sessions()
@@ -96,7 +99,7 @@ func (s *Session) TaskMgmt(m *MgmtCmd) {
 		waiting[i].run() // they are marked, and end
 	}
 	m.clearReservation()
-	s.dev.handler.TaskMgmtReceived(m)
+	m.handler.TaskMgmtReceived(m)
 	m.cmdOver()
 }
 
@@ -149,7 +152,7 @@ func (m *MgmtCmd) cmdOver() {
 	if m.waiting.Add(-1) > 0 {
 		return
 	}
-	m.Session.dev.handler.TaskMgmtDone(m)
+	m.handler.TaskMgmtDone(m)
 }
 
 // Done is the handler's outcome of the function (rule R66). A command that was

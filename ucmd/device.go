@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"scstuser/scsi"
 	"scstuser/target"
@@ -37,6 +38,14 @@ type Device struct {
 	done  chan struct{}
 	stuck *StuckError
 
+	// patience is how long the cleanup waits without progress; set before it
+	// is started.
+	patience time.Duration
+	// adopted is closed when the sessions of the device that this one
+	// continues are taken over (grace.go); nil if it continues none. Set
+	// before the device is known.
+	adopted chan struct{}
+
 	// mu is the command lock; it guards everything below and, where their
 	// comments say so, the ucmds.
 	mu    sync.Mutex
@@ -58,6 +67,10 @@ type Device struct {
 	// what is ready or sent. cleanupDone: no session is left, so nothing new
 	// can come.
 	released, cleanupDone bool
+	// losing: HandlerGone was called. lost: released, but the commands of the
+	// handler are kept for another one; grace is the wait for it then.
+	losing, lost bool
+	grace        *grace
 	// gen counts changes, so that the cleanup can tell progress.
 	gen uint64
 	// wake tells the cleanup worker that something changed.
@@ -135,8 +148,17 @@ func (d *Device) SetOptions(o Opt) error {
 	return nil
 }
 
-// suspend waits for the device to be quiet, at most SuspendTimeout.
+// suspend waits for the device to be quiet, at most SuspendTimeout; ENODEV if
+// another handler is waited for.
 func (d *Device) suspend() (resume func(), err error) {
+	switch {
+	case d.isLost():
+		return nil, fmt.Errorf("device %s: its handler is gone: %w", d.desc.Name, syscall.ENODEV)
+	case d.adopting():
+		// Its sessions are suspended already, until the handler has answered
+		// for them: it may be this call that it has to return from first.
+		return func() {}, nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), d.limits.SuspendTimeout)
 	defer cancel()
 	resume, err = d.tdev.Suspend(ctx)

@@ -130,6 +130,10 @@ type Limits struct {
 	// ReleaseTimeout is how long a release may be without progress before it
 	// reports what holds it and goes on without. Default 30 s.
 	ReleaseTimeout time.Duration
+	// HandlerGrace is how long the commands of a handler that died wait for
+	// another one to register the same device (Device.HandlerGone). Default 0:
+	// they don't, they fail at once (rule R70).
+	HandlerGrace time.Duration
 }
 
 // EnsureDefaults fills in what was left zero.

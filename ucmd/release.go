@@ -36,20 +36,29 @@ func (e *StuckError) Unwrap() error { return e.Err }
 // scst_user node does (rules R70 to R72, scst_user.md 2.7). The handler's
 // fetched commands end with LOGICAL UNIT NOT SUPPORTED, queued ones with BUSY.
 // It returns at once; Released is closed at the end. Calling it again does
-// nothing.
+// nothing. It ends a wait for another handler, too (HandlerGone), unless one
+// has registered: the device is that one's then.
 //
 // A handler in this process must have ended its work before: its buffers may
 // be used again, and its initiators are answered, from here on.
 func (d *Device) Release() {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.released {
-		return
+	g := d.grace
+	if !d.released {
+		d.beginRelease()
+		go d.release()
 	}
+	d.mu.Unlock()
+	if g != nil {
+		d.reg.endGrace(g)
+	}
+}
+
+// beginRelease shuts the handler out. Caller holds mu.
+func (d *Device) beginRelease() {
 	d.released, d.nonBlocking = true, true
 	d.inline.Store(nil)
 	d.wakeAll()
-	go d.release()
 }
 
 // Released is closed when the release is over and the name is free.
@@ -73,15 +82,30 @@ func (d *Device) Close(ctx context.Context) error {
 // release is the goroutine of a release: the cleanup runs beside the
 // unregistration, because that waits for commands which the cleanup ends.
 func (d *Device) release() {
+	worker := d.startCleanup()
+	ctx, cancel := context.WithTimeout(context.Background(), d.limits.ReleaseTimeout)
+	// An error means that a front end sits on a response or a command.
+	err := d.tdev.Unregister(ctx)
+	cancel()
+	d.awaitAdoption()
+	d.endCleanup(worker, err)
+	d.reg.remove(d)
+	close(d.done)
+}
+
+// startCleanup starts the cleanup worker; the channel is closed at its end.
+func (d *Device) startCleanup() <-chan struct{} {
 	worker := make(chan struct{})
 	go func() {
 		d.cleanup()
 		close(worker)
 	}()
-	ctx, cancel := context.WithTimeout(context.Background(), d.limits.ReleaseTimeout)
-	// An error means that a front end sits on a response or a command.
-	err := d.tdev.Unregister(ctx)
-	cancel()
+	return worker
+}
+
+// endCleanup waits for the cleanup worker to finish, now that nothing new can
+// come. err is why that is not quite so, nil if it is.
+func (d *Device) endCleanup(worker <-chan struct{}, err error) {
 	if !d.faults.noReleaseFlush {
 		d.flushPools()
 	}
@@ -93,11 +117,15 @@ func (d *Device) release() {
 	// What a front end still has may come to life later.
 	d.over.Store(true)
 	d.unjamAllReady()
+	d.reportStuck(err)
+}
+
+// reportStuck notes what is left, if there is anything or err is not nil.
+func (d *Device) reportStuck(err error) {
+	d.stuck = nil
 	if left := d.Commands(); len(left) > 0 || err != nil {
 		d.stuck = &StuckError{Device: d.desc.Name, Commands: left, Err: err}
 	}
-	d.reg.remove(d)
-	close(d.done)
 }
 
 // signalCleanup wakes the cleanup worker. Caller holds mu.
@@ -137,9 +165,9 @@ func (d *Device) progress() (gen uint64, done bool) {
 }
 
 // settle gives what is in other goroutines' hands the time to arrive. false:
-// nothing changed within ReleaseTimeout, or there is nothing to wait for.
+// nothing changed within patience, or there is nothing to wait for.
 func (d *Device) settle(gen uint64) bool {
-	t := time.NewTimer(d.limits.ReleaseTimeout)
+	t := time.NewTimer(d.patience)
 	defer t.Stop()
 	for {
 		wait := d.onTheWay() // first: what has arrived meanwhile has changed gen

@@ -1,0 +1,318 @@
+package ucmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"scstuser/target"
+)
+
+// A device whose handler dies may outlive it (Limits.HandlerGrace). Two things are told apart:
+//
+//   - the ucmd.Device dies completely, in the usual way: unjam, flush, empty
+//     hash, empty pools. Only what unjam says to a command differs: Cmd.Retry.
+//   - the target.Device lives on, with its sessions and their commands, and
+//     waits for another ucmd.Device to be put behind it.
+//
+// # Who owns what
+//
+// The dead device's goroutine (lose) owns the wait: it cleans up, says so with
+// grace.dead, and then waits for the state to leave waiting. The state belongs
+// to Registry.mu and is what races are decided by:
+//
+//	            ┌────── refused ──────┐
+//	waiting ────┴── Register ── claimed ── adopted    (the name is the successor's)
+//	   └── time is up ──┐          │
+//	       Release ─────┴───────── over               (the name will be free)
+//
+// While it is claimed, Register owns the name and waits for dead; time does not
+// run out then, but Release ends even that. From adopted on the successor owns
+// the target.Device, and its adopt goroutine the adoption. A successor that
+// dies meanwhile begins a wait of its own, whose lose waits for adopt to end
+// before it says dead: so there is one adoption at a time.
+type grace struct {
+	old   *Device
+	since time.Time
+	// dead is closed when the old device's cleanup is over and its pools are
+	// given back.
+	dead chan struct{}
+	// changed wakes lose; there is room for one token.
+	changed chan struct{}
+	// state is guarded by Registry.mu.
+	state graceState
+}
+
+type graceState uint8
+
+const (
+	graceWaiting graceState = iota // for a registration, or the end of time
+	graceClaimed                   // by a registration under way
+	graceAdopted                   // by a successor
+	graceOver                      // nobody came, or the device was released
+)
+
+// HandlerGone says that the device's handler has died, or closed its node.
+// Without Limits.HandlerGrace that is Release. With it this device dies too,
+// but its sessions and their commands wait for a device of the same name to be
+// registered (Registry.Register), and go on with that one. Commands that the
+// handler had not fetched, and those that may be carried out twice
+// (scsi.Repeatable), are sent to it again, in the order in which each session
+// submitted them; the others end as with Release, and so do aborted ones. A
+// command that was answered BACKGROUND is over for its initiator: what became
+// of it is as unknown as after a power failure, and it is not repeated.
+//
+// It returns at once. Released is closed when a successor has the name, or all
+// is over. Calling it again, or after Release, does nothing.
+//
+// As with Release, a handler in this process must have ended its work before.
+func (d *Device) HandlerGone() {
+	if d.limits.HandlerGrace <= 0 {
+		d.Release()
+		return
+	}
+	d.mu.Lock()
+	if d.released || d.losing {
+		d.mu.Unlock()
+		return
+	}
+	d.losing = true
+	d.mu.Unlock()
+	// First the doors: nothing that is given back must run before.
+	d.tdev.HandlerGone(d)
+	g := &grace{old: d, since: time.Now(), dead: make(chan struct{}), changed: make(chan struct{}, 1)}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.released {
+		return // Release came in between
+	}
+	d.lost, d.grace = true, g
+	// A front end that sits on a response, or sends its data slowly, must not
+	// keep the successor waiting for long.
+	d.patience = min(d.patience, d.limits.HandlerGrace/4)
+	d.beginRelease()
+	go d.lose(g)
+}
+
+// lose is the goroutine of a device whose handler is gone.
+func (d *Device) lose(g *grace) {
+	d.reg.beginGrace(g)
+	worker := d.startCleanup()
+	d.awaitAdoption()
+	ctx, cancel := context.WithTimeout(context.Background(), d.patience)
+	resume, err := d.tdev.Suspend(ctx) // until all commands have come back
+	cancel()
+	if err == nil {
+		resume()
+	}
+	d.endCleanup(worker, err)
+	d.reg.dropPools(d)
+	close(g.dead)
+	if !d.reg.awaitSuccessor(g) {
+		ctx, cancel := context.WithTimeout(context.Background(), d.limits.ReleaseTimeout)
+		d.reportStuck(d.tdev.Unregister(ctx))
+		cancel()
+		d.reg.forget(d)
+	}
+	close(d.done)
+}
+
+// beginGrace makes the wait known, unless it has ended already.
+func (r *Registry) beginGrace(g *grace) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if g.state == graceWaiting {
+		r.graces[g.old.desc.Name] = g
+	}
+}
+
+// setGrace moves a wait on. Caller holds mu.
+func (r *Registry) setGrace(g *grace, s graceState) {
+	g.state = s
+	if name := g.old.desc.Name; s >= graceAdopted && r.graces[name] == g {
+		delete(r.graces, name)
+	}
+	select {
+	case g.changed <- struct{}{}:
+	default:
+	}
+}
+
+// endGrace ends a wait that has no successor yet: Release was called.
+func (r *Registry) endGrace(g *grace) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if g.state == graceWaiting || g.state == graceClaimed {
+		r.setGrace(g, graceOver)
+	}
+}
+
+// awaitSuccessor waits until the device has a successor; false: there won't be
+// one.
+func (r *Registry) awaitSuccessor(g *grace) bool {
+	t := time.NewTimer(time.Until(g.since.Add(r.limits.HandlerGrace)))
+	defer t.Stop()
+	expired := false
+	for {
+		r.mu.Lock()
+		if expired && g.state == graceWaiting {
+			r.setGrace(g, graceOver)
+		}
+		state := g.state
+		r.mu.Unlock()
+		switch state {
+		case graceAdopted:
+			return true
+		case graceOver:
+			return false
+		}
+		select {
+		case <-g.changed:
+		case <-t.C:
+			expired = true
+		}
+	}
+}
+
+// succeed registers d in the place of the device that died, whose wait the
+// caller has claimed. It waits for that one's cleanup, which is bounded.
+func (r *Registry) succeed(g *grace, d *Device) error {
+	err := g.fits(&d.desc)
+	if err == nil {
+		<-g.dead
+		r.awaitPools(&d.desc)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if g.state != graceClaimed {
+		return fmt.Errorf("the device of that name is being released; register again when that is over: %w", errEAGAIN)
+	}
+	if err == nil {
+		err = r.usePools(d)
+	}
+	if err != nil {
+		r.setGrace(g, graceWaiting)
+		return err
+	}
+	d.tdev = g.old.tdev
+	// Here, not in adopt: what the handler sets from now on is newer.
+	d.tdev.SetControl(d.opt.OwnOrder == 1, d.opt.DSense == 1, d.opt.TAS == 1)
+	d.adopted = make(chan struct{})
+	r.devices[d.desc.Name] = d
+	r.setGrace(g, graceAdopted)
+	go d.adopt()
+	return nil
+}
+
+// fits says whether initiators that know the old device can go on with a new
+// one: what they asked about, and will not ask again, must be the same.
+func (g *grace) fits(desc *Desc) error {
+	old := &g.old.desc
+	switch {
+	case desc.Type != old.Type:
+		return fmt.Errorf("the device waits for a handler of type %#x, not %#x: %w", uint8(old.Type), uint8(desc.Type), errEINVAL)
+	case desc.hasBlocks() && desc.BlockSize != old.BlockSize:
+		return fmt.Errorf("the device waits for a handler with a block size of %d, not %d: %w", old.BlockSize, desc.BlockSize, errEINVAL)
+	case desc.Opt.TST != g.old.GetOptions().TST && len(g.old.tdev.Sessions()) > 0: // rule R19
+		return fmt.Errorf("tst can't be changed while sessions exist: %w", errEINVAL)
+	}
+	return nil
+}
+
+// awaitPools waits for other devices that died with their handler and had the
+// same pool: it belongs to that handler until then.
+func (r *Registry) awaitPools(desc *Desc) {
+	r.mu.Lock()
+	var dying []<-chan struct{}
+	for _, g := range r.graces {
+		if g.old.desc.SGVName == desc.SGVName {
+			dying = append(dying, g.dead)
+		}
+	}
+	r.mu.Unlock()
+	for _, dead := range dying {
+		<-dead
+	}
+}
+
+// adopt is the goroutine of a successor: it takes over the sessions and ends.
+// Register does not wait for it, because the handler answers ATTACH_SESS only
+// after that has returned.
+func (d *Device) adopt() {
+	defer close(d.adopted)
+	ctx, cancel := context.WithTimeout(context.Background(), d.limits.ReleaseTimeout)
+	defer cancel()
+	err := d.tdev.Adopt(ctx, d)
+	if err != nil && !errors.Is(err, target.ErrHandlerGone) {
+		// What the old handler had does not come back: there is no order
+		// left to keep.
+		d.Release()
+	}
+}
+
+// awaitAdoption waits for adopt. The caller's cleanup worker runs, so that
+// what adopt waits for is answered.
+func (d *Device) awaitAdoption() {
+	if d.adopted != nil {
+		<-d.adopted
+	}
+}
+
+// adopting says whether the sessions are still being taken over.
+func (d *Device) adopting() bool {
+	if d.adopted == nil {
+		return false
+	}
+	select {
+	case <-d.adopted:
+		return false
+	default:
+		return true
+	}
+}
+
+func (d *Device) isLost() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.lost
+}
+
+// GraceStatus is how a device stands between two handlers.
+type GraceStatus struct {
+	// Waiting: the handler is gone and no other has registered. Adopting: one
+	// has, and is asked about the sessions.
+	Waiting, Adopting bool
+	// Since is when the handler went and Until when the wait ends, both zero
+	// unless Waiting.
+	Since, Until time.Time
+	// Held is how many commands wait for a handler.
+	Held int
+}
+
+// Grace returns how the device stands between two handlers; everything is zero
+// for one that is served, or that is over.
+func (d *Device) Grace() (st GraceStatus) {
+	d.mu.Lock()
+	g := d.grace
+	d.mu.Unlock()
+	switch {
+	case g != nil:
+		st.Waiting = d.reg.waits(g)
+		if st.Waiting {
+			st.Since, st.Until = g.since, g.since.Add(d.limits.HandlerGrace)
+		}
+	default:
+		st.Adopting = d.adopting()
+	}
+	if st.Waiting || st.Adopting {
+		st.Held, _ = d.tdev.Held()
+	}
+	return st
+}
+
+func (r *Registry) waits(g *grace) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return g.state == graceWaiting || g.state == graceClaimed
+}
