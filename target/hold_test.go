@@ -564,3 +564,22 @@ func TestAdoptWaitsForTheFormerHandler(t *testing.T) {
 	r.adopt(h)
 	ended(t, c, scsi.Good)
 }
+
+// A command that is on its way when its handler goes does not stop to wait for
+// its turn, where nobody would find it: its handler gives it back.
+func TestDeathBeforeACommandsTurn(t *testing.T) {
+	r := newRig(t, Options{})
+	r.h.setKeep(true)
+	r.submit(1, cdbWrite)
+	r.h.parse = func(c *Cmd) Verdict {
+		r.dev.HandlerGone(r.h)
+		parseSBC(c)
+		return Continue
+	}
+	r.submitAs(2, cdbNone, scsi.QueueOrdered)
+	r.took("parse 1", "exec 1", "parse 2", "exec 2")
+	r.die()
+	r.held(2)
+	r.adopt(r.successor())
+	r.responses(1, 2)
+}

@@ -63,7 +63,7 @@ const (
 // command that was answered BACKGROUND is over for its initiator: what became
 // of it is as unknown as after a power failure, and it is not repeated.
 //
-// It returns at once. Released is closed when a successor has the name, or all
+// It returns at once; a registration after that is a successor's. Released is closed when a successor has the name, or all
 // is over. Calling it again, or after Release, does nothing.
 //
 // As with Release, a handler in this process must have ended its work before.
@@ -83,21 +83,22 @@ func (d *Device) HandlerGone() {
 	d.tdev.HandlerGone(d)
 	g := &grace{old: d, since: time.Now(), dead: make(chan struct{}), changed: make(chan struct{}, 1)}
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.released {
-		return // Release came in between
+	if d.released { // Release came in between
+		d.mu.Unlock()
+		return
 	}
 	d.lost, d.grace = true, g
 	// A front end that sits on a response, or sends its data slowly, must not
 	// keep the successor waiting for long.
 	d.patience = min(d.patience, d.limits.HandlerGrace/4)
 	d.beginRelease()
+	d.mu.Unlock()
+	d.reg.beginGrace(g) // whoever registers from now on finds it
 	go d.lose(g)
 }
 
 // lose is the goroutine of a device whose handler is gone.
 func (d *Device) lose(g *grace) {
-	d.reg.beginGrace(g)
 	worker := d.startCleanup()
 	d.awaitAdoption()
 	ctx, cancel := context.WithTimeout(context.Background(), d.patience)
