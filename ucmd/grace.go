@@ -3,13 +3,13 @@ package ucmd
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"scstuser/target"
 )
 
-// A device whose handler dies may outlive it (Limits.HandlerGrace). Two things are told apart:
+// A device whose handler dies may outlive it (Limits.HandlerGrace). Two things
+// are told apart:
 //
 //   - the ucmd.Device dies completely, in the usual way: unjam, flush, empty
 //     hash, empty pools. Only what unjam says to a command differs: Cmd.Retry.
@@ -22,36 +22,28 @@ import (
 // grace.dead, and then waits for the state to leave waiting. The state belongs
 // to Registry.mu and is what races are decided by:
 //
-//	            ┌────── refused ──────┐
-//	waiting ────┴── Register ── claimed ── adopted    (the name is the successor's)
-//	   └── time is up ──┐          │
-//	       Release ─────┴───────── over               (the name will be free)
+//	   ┌────────── refused ──────────┐
+//	waiting ─────── Register ───── claimed ───── adopted   (the name is the successor's)
+//	   └── time is up, Release ──┐   │
+//	                             ├───┘ Release
+//	                            over                       (the name will be free)
 //
 // While it is claimed, Register owns the name and waits for dead; time does not
 // run out then, but Release ends even that. From adopted on the successor owns
 // the target.Device, and its adopt goroutine the adoption. A successor that
 // dies meanwhile begins a wait of its own, whose lose waits for adopt to end
-// before it says dead: so there is one adoption at a time.
-type grace struct {
-	old   *Device
-	since time.Time
-	// dead is closed when the old device's cleanup is over and its pools are
-	// given back.
-	dead chan struct{}
-	// changed wakes lose; there is room for one token.
-	changed chan struct{}
-	// state is guarded by Registry.mu.
-	state graceState
-}
-
-type graceState uint8
-
-const (
-	graceWaiting graceState = iota // for a registration, or the end of time
-	graceClaimed                   // by a registration under way
-	graceAdopted                   // by a successor
-	graceOver                      // nobody came, or the device was released
-)
+// before it says dead: so there is one adoption at a time, and the doors that
+// it opens are not those that a later death has shut.
+//
+// # What the dead device still does
+//
+// It is the handler of each session until that has been attached to another
+// one, and answers for it: new task management succeeds, as the commands that
+// it aborted are over, detaching is answered at once, and what still reaches
+// it is given back. A front end that has a command in hand (its data is on the
+// way, its response is not delivered) keeps that command's buffer; the dead
+// device waits for it a quarter of the grace and leaves it behind then (I5),
+// to be given up by the goroutine that brings it.
 
 // HandlerGone says that the device's handler has died, or closed its node.
 // Without Limits.HandlerGrace that is Release. With it this device dies too,
@@ -63,10 +55,12 @@ const (
 // command that was answered BACKGROUND is over for its initiator: what became
 // of it is as unknown as after a power failure, and it is not repeated.
 //
-// It returns at once; a registration after that is a successor's. Released is closed when a successor has the name, or all
-// is over. Calling it again, or after Release, does nothing.
+// It returns at once; a registration after that is a successor's. Released is
+// closed when a successor has the name, or all is over. Calling it again, or
+// after Release, does nothing.
 //
-// As with Release, a handler in this process must have ended its work before.
+// The handler, wherever it is, must have ended its work before: what it still
+// wrote to the medium later could undo what its successor has written.
 func (d *Device) HandlerGone() {
 	if d.limits.HandlerGrace <= 0 {
 		d.Release()
@@ -78,6 +72,7 @@ func (d *Device) HandlerGone() {
 		return
 	}
 	d.losing = true
+	d.inline.Store(nil)
 	d.mu.Unlock()
 	// First the doors: nothing that is given back must run before.
 	d.tdev.HandlerGone(d)
@@ -117,124 +112,6 @@ func (d *Device) lose(g *grace) {
 		d.reg.forget(d)
 	}
 	close(d.done)
-}
-
-// beginGrace makes the wait known, unless it has ended already.
-func (r *Registry) beginGrace(g *grace) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if g.state == graceWaiting {
-		r.graces[g.old.desc.Name] = g
-	}
-}
-
-// setGrace moves a wait on. Caller holds mu.
-func (r *Registry) setGrace(g *grace, s graceState) {
-	g.state = s
-	if name := g.old.desc.Name; s >= graceAdopted && r.graces[name] == g {
-		delete(r.graces, name)
-	}
-	select {
-	case g.changed <- struct{}{}:
-	default:
-	}
-}
-
-// endGrace ends a wait that has no successor yet: Release was called.
-func (r *Registry) endGrace(g *grace) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if g.state == graceWaiting || g.state == graceClaimed {
-		r.setGrace(g, graceOver)
-	}
-}
-
-// awaitSuccessor waits until the device has a successor; false: there won't be
-// one.
-func (r *Registry) awaitSuccessor(g *grace) bool {
-	t := time.NewTimer(time.Until(g.since.Add(r.limits.HandlerGrace)))
-	defer t.Stop()
-	expired := false
-	for {
-		r.mu.Lock()
-		if expired && g.state == graceWaiting {
-			r.setGrace(g, graceOver)
-		}
-		state := g.state
-		r.mu.Unlock()
-		switch state {
-		case graceAdopted:
-			return true
-		case graceOver:
-			return false
-		}
-		select {
-		case <-g.changed:
-		case <-t.C:
-			expired = true
-		}
-	}
-}
-
-// succeed registers d in the place of the device that died, whose wait the
-// caller has claimed. It waits for that one's cleanup, which is bounded.
-func (r *Registry) succeed(g *grace, d *Device) error {
-	err := g.fits(&d.desc)
-	if err == nil {
-		<-g.dead
-		r.awaitPools(&d.desc)
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if g.state != graceClaimed {
-		return fmt.Errorf("the device of that name is being released; register again when that is over: %w", errEAGAIN)
-	}
-	if err == nil {
-		err = r.usePools(d)
-	}
-	if err != nil {
-		r.setGrace(g, graceWaiting)
-		return err
-	}
-	d.tdev = g.old.tdev
-	// Here, not in adopt: what the handler sets from now on is newer.
-	d.tdev.SetControl(d.opt.OwnOrder == 1, d.opt.DSense == 1, d.opt.TAS == 1)
-	d.adopted = make(chan struct{})
-	r.devices[d.desc.Name] = d
-	r.setGrace(g, graceAdopted)
-	go d.adopt()
-	return nil
-}
-
-// fits says whether initiators that know the old device can go on with a new
-// one: what they asked about, and will not ask again, must be the same.
-func (g *grace) fits(desc *Desc) error {
-	old := &g.old.desc
-	switch {
-	case desc.Type != old.Type:
-		return fmt.Errorf("the device waits for a handler of type %#x, not %#x: %w", uint8(old.Type), uint8(desc.Type), errEINVAL)
-	case desc.hasBlocks() && desc.BlockSize != old.BlockSize:
-		return fmt.Errorf("the device waits for a handler with a block size of %d, not %d: %w", old.BlockSize, desc.BlockSize, errEINVAL)
-	case desc.Opt.TST != g.old.GetOptions().TST && len(g.old.tdev.Sessions()) > 0: // rule R19
-		return fmt.Errorf("tst can't be changed while sessions exist: %w", errEINVAL)
-	}
-	return nil
-}
-
-// awaitPools waits for other devices that died with their handler and had the
-// same pool: it belongs to that handler until then.
-func (r *Registry) awaitPools(desc *Desc) {
-	r.mu.Lock()
-	var dying []<-chan struct{}
-	for _, g := range r.graces {
-		if g.old.desc.SGVName == desc.SGVName {
-			dying = append(dying, g.dead)
-		}
-	}
-	r.mu.Unlock()
-	for _, dead := range dying {
-		<-dead
-	}
 }
 
 // adopt is the goroutine of a successor: it takes over the sessions and ends.
@@ -310,10 +187,4 @@ func (d *Device) Grace() (st GraceStatus) {
 		st.Held, _ = d.tdev.Held()
 	}
 	return st
-}
-
-func (r *Registry) waits(g *grace) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return g.state == graceWaiting || g.state == graceClaimed
 }

@@ -42,6 +42,9 @@ func (b *bench) die() *Device {
 	if n := b.mem.mapped(); n != 0 {
 		b.t.Errorf("I3: %d buffers are still mapped", n)
 	}
+	if old.adopting() {
+		b.t.Error("it is dead, and still takes sessions over")
+	}
 	return old
 }
 
@@ -253,7 +256,7 @@ func TestGraceRepeats(t *testing.T) {
 	}
 }
 
-// A COMPARE AND WRITE that was fetched would miscompare with its own data.
+// What a BIDI command did to the medium shows in what it reads.
 func TestGraceDoesNotRepeatBidi(t *testing.T) {
 	b := newBench(t, withParse(ParseCall), withGrace(Limits{}))
 	c := b.read(8)
@@ -279,12 +282,11 @@ func TestGraceKeepsTheOrder(t *testing.T) {
 		b.submit(scsi.EncodePreFetch16(0, 8, false)),
 		b.submit(scsi.EncodeStartStop(true, false)),
 	}
-	first := b.get(SubExec)
+	b.get(SubExec)
 	b.get(SubExec)
 	third := b.get(SubExec)
 	b.execDone(third) // over
 	b.good(cs[2])
-	_ = first
 	b.die()
 	late := b.submit(scsi.EncodeRead16(0, 1, false))
 	b.held(4)
@@ -306,7 +308,7 @@ func TestGraceExpires(t *testing.T) {
 	c, _ := b.writeExec(8)
 	start := time.Now()
 	b.dev.HandlerGone()
-	b.held2(t)
+	b.waits(t)
 	late := b.submit(scsi.EncodeRead16(0, 1, false))
 	<-b.dev.Released()
 	if d := time.Since(start); d < 20*time.Millisecond {
@@ -333,8 +335,8 @@ func TestGraceExpires(t *testing.T) {
 	}
 }
 
-// held2 checks what a device says of a wait that has begun.
-func (b *bench) held2(t *testing.T) {
+// waits checks what a device says of a wait that has begun.
+func (b *bench) waits(t *testing.T) {
 	t.Helper()
 	g := b.dev.Grace()
 	if !g.Waiting || g.Adopting || time.Since(g.Since) > time.Minute || g.Until.Sub(g.Since) != b.dev.limits.HandlerGrace {
@@ -347,7 +349,7 @@ func TestReleaseDuringGrace(t *testing.T) {
 	b := newBench(t, withGrace(Limits{}))
 	c, _ := b.writeExec(8)
 	b.die()
-	b.held2(t)
+	b.waits(t)
 	b.close()
 	b.ended(c, scsi.CheckCondition, senseLUN)
 	if !b.fe.gone {
@@ -681,8 +683,12 @@ func TestGraceWithASlowClient(t *testing.T) {
 	r := b.read(8)
 	b.execDone(b.get(SubExec))
 	old, mem := b.dev, b.mem
+	start := time.Now()
 	old.HandlerGone()
 	b.again(2)
+	if d := time.Since(start); d > 10*time.Second {
+		t.Errorf("the successor had to wait %v", d)
+	}
 	if mem.mapped() != 2 {
 		t.Errorf("%d buffers are mapped, want those of both clients", mem.mapped())
 	}
