@@ -97,12 +97,13 @@ func (d *Device) lose(g *grace) {
 	worker := d.startCleanup()
 	d.awaitAdoption()
 	ctx, cancel := context.WithTimeout(context.Background(), d.patience)
-	resume, err := d.tdev.Suspend(ctx) // until all commands have come back
-	cancel()
-	if err == nil {
+	// Until all commands have come back; one that is late does not matter, as
+	// long as its ucmd is not left behind.
+	if resume, err := d.tdev.Suspend(ctx); err == nil {
 		resume()
 	}
-	d.endCleanup(worker, err)
+	cancel()
+	d.endCleanup(worker, nil)
 	d.reg.dropPools(d)
 	close(g.dead)
 	if !d.reg.awaitSuccessor(g) {

@@ -431,14 +431,17 @@ func TestCloseDuringGrace(t *testing.T) {
 		t.Errorf("the successor executed %v", ops)
 	}
 	b.good(c)
-	s := b.waitGet()
-	if s.Code != SubDetachSess {
-		t.Fatalf("got %v, want DETACH_SESS", s.Code)
-	}
-	b.reply(Reply{Handle: s.Handle, Code: s.Code})
-	if err := b.sess.Close(ctx); err != nil {
-		t.Fatal(err)
-	}
+	closed := make(chan error, 1)
+	go func() { closed <- b.sess.Close(ctx) }()
+	eventually(t, "the session is detached", func() bool {
+		b.finish() // DETACH_SESS, whenever it comes
+		select {
+		case err := <-closed:
+			return err == nil
+		default:
+			return false
+		}
+	})
 	b.close()
 }
 
