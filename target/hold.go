@@ -55,11 +55,11 @@ func (d *Device) HandlerGone(h DevHandler) {
 	}
 }
 
-// Adopt makes h the handler of a device whose last one is gone. When nothing of the former handler is active any
-// more it attaches every session to h, one after the other, and then lets all
-// commands go on in their order. A session that h refuses is taken down as
-// Unregister would. Until Adopt returns task management is answered by the
-// former handler, and h hears of nothing but sessions.
+// Adopt makes h the handler of a device whose last one is gone. When nothing of
+// the former handler is active any more it attaches every session to h, one
+// after the other, and then lets all commands go on in their order. A session
+// that h refuses is taken down as Unregister would. A session's task management
+// is answered by the former handler until the session is attached to h.
 //
 // The error is ErrBusy if the former handler's commands did not come back while
 // ctx lasted, ErrReleased if the device is, and ErrHandlerGone if h went
