@@ -86,7 +86,7 @@ func (d *Device) HandlerGone() {
 	// A front end that sits on a response, or sends its data slowly, must not
 	// keep the successor waiting for long.
 	d.patience = min(d.patience, d.limits.HandlerGrace/4)
-	d.beginRelease()
+	d.shutOut()
 	d.mu.Unlock()
 	d.reg.beginGrace(g) // whoever registers from now on finds it
 	go d.lose(g)
@@ -108,7 +108,7 @@ func (d *Device) lose(g *grace) {
 	close(g.dead)
 	if !d.reg.awaitSuccessor(g) {
 		ctx, cancel := context.WithTimeout(context.Background(), d.limits.ReleaseTimeout)
-		d.reportStuck(d.tdev.Unregister(ctx))
+		d.noteStuck(d.tdev.Unregister(ctx))
 		cancel()
 		d.reg.forget(d)
 	}

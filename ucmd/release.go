@@ -45,7 +45,7 @@ func (d *Device) Release() {
 	d.mu.Lock()
 	g := d.grace
 	if !d.released {
-		d.beginRelease()
+		d.shutOut()
 		go d.release()
 	}
 	d.mu.Unlock()
@@ -54,8 +54,8 @@ func (d *Device) Release() {
 	}
 }
 
-// beginRelease shuts the handler out. Caller holds mu.
-func (d *Device) beginRelease() {
+// shutOut shuts the handler out. Caller holds mu.
+func (d *Device) shutOut() {
 	d.released, d.nonBlocking = true, true
 	d.inline.Store(nil)
 	d.wakeAll()
@@ -117,11 +117,11 @@ func (d *Device) endCleanup(worker <-chan struct{}, err error) {
 	// What a front end still has may come to life later.
 	d.over.Store(true)
 	d.unjamAllReady()
-	d.reportStuck(err)
+	d.noteStuck(err)
 }
 
-// reportStuck notes what is left, if there is anything or err is not nil.
-func (d *Device) reportStuck(err error) {
+// noteStuck notes what is left, if there is anything or err is not nil.
+func (d *Device) noteStuck(err error) {
 	d.stuck = nil
 	if left := d.Commands(); len(left) > 0 || err != nil {
 		d.stuck = &StuckError{Device: d.desc.Name, Commands: left, Err: err}
