@@ -72,6 +72,8 @@ type Cmd struct {
 	// received says that all of it has come (retry.go).
 	kept     []byte
 	received bool
+	// repeats counts the calls of Retry.
+	repeats int
 	// askedQueue and askedLen are the task attribute and the length of the
 	// CDB at submission: parse may change them.
 	askedQueue scsi.QueueType
@@ -132,7 +134,7 @@ func (c *Cmd) Init(cdb []byte, q scsi.QueueType) {
 	c.Buf, c.OutBuf = nil, nil
 	c.Status, c.RespLen, c.Delivery = scsi.Good, 0, Delivered
 	c.sess, c.handler, c.state = nil, nil, stateNew
-	c.kept, c.received = nil, false
+	c.kept, c.received, c.repeats = nil, false, 0
 	c.askedQueue, c.askedLen, c.seq = 0, 0, 0
 	c.completed, c.parsed, c.internal, c.reserves = false, false, false, false
 	c.senseLen, c.started = 0, 0

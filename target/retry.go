@@ -26,8 +26,12 @@ func (c *Cmd) Retry() {
 		c.handler.OnFree(c)
 	}
 	c.reset()
+	c.repeats++
 	c.sess.takeBack(c)
 }
+
+// Repeats returns how often the command was given back.
+func (c *Cmd) Repeats() int { return c.repeats }
 
 // keepPayload copies the initiator's data out of the handler's buffer.
 func (c *Cmd) keepPayload() {

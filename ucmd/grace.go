@@ -51,7 +51,8 @@ import (
 // registered (Registry.Register), and go on with that one. Commands that the
 // handler had not fetched, and those that may be carried out twice
 // (scsi.Repeatable), are sent to it again, in the order in which each session
-// submitted them; the others end as with Release, and so do aborted ones. A
+// submitted them; the others end as with Release, and so do aborted ones, and
+// one that so many handlers have died with that it may be the reason. A
 // command that was answered BACKGROUND is over for its initiator: what became
 // of it is as unknown as after a power failure, and it is not repeated.
 //

@@ -787,3 +787,21 @@ func TestGraceRaces(t *testing.T) {
 		}
 	}
 }
+
+// A command that handlers die of does not kill them for ever (I7).
+func TestGraceGivesUpACommandThatKills(t *testing.T) {
+	b := newBench(t, withGrace(Limits{}))
+	c := b.read(8)
+	for range maxRepeats {
+		b.get(SubExec)
+		b.die()
+		b.held(1)
+		b.again(1)
+	}
+	b.get(SubExec)
+	b.die()
+	b.held(0)
+	b.ended(c, scsi.CheckCondition, senseLUN)
+	b.again(1)
+	b.close()
+}

@@ -66,10 +66,14 @@ func (u *Ucmd) repeatable(fetched bool) bool {
 	case u.state == StateRemapping:
 		return false // of an EXTENDED COPY that has begun
 	case u.state == StateExecing && fetched:
-		return u.cmd.Dir != scsi.DirBidi && scsi.Repeatable(u.cmd.CDB())
+		return u.cmd.Dir != scsi.DirBidi && scsi.Repeatable(u.cmd.CDB()) && u.cmd.Repeats() < maxRepeats
 	}
 	return true
 }
+
+// maxRepeats is how often a command is kept that was with a handler when it
+// died: it may be what the handlers die of.
+const maxRepeats = 16
 
 // lostTM is the outcome of a task management function without a handler:
 // FAILED, or, if the device waits for another one, success, as the commands
