@@ -64,8 +64,20 @@ type Cmd struct {
 	// it has none. Task management reads it at any moment.
 	DevTag atomic.Uint64
 
-	sess  *Session
-	state cmdState
+	sess *Session
+	// handler is who parsed the command, and is owed OnFree.
+	handler DevHandler
+	state   cmdState
+	// kept is the initiator's data, once the command was given back with it;
+	// received says that all of it has come (retry.go).
+	kept     []byte
+	received bool
+	// repeats counts the calls of Retry.
+	repeats int
+	// askedQueue and askedLen are the task attribute and the length of the
+	// CDB at submission: parse may change them.
+	askedQueue scsi.QueueType
+	askedLen   int16
 	// started is when the command was submitted, on the clock of Now.
 	started time.Duration
 	// completed says that a stage before exec ended the command.
@@ -90,6 +102,8 @@ type Cmd struct {
 	// prev, next link Session.tasks, qnext a cmdQueue.
 	prev, next *Cmd
 	qnext      *Cmd
+	// seq numbers the session's commands in the order of their submission.
+	seq uint64
 	// abortedBy are the functions that wait for this command.
 	abortedBy []*MgmtCmd
 
@@ -119,7 +133,9 @@ func (c *Cmd) Init(cdb []byte, q scsi.QueueType) {
 	c.Timeout, c.OpFlags = 0, 0
 	c.Buf, c.OutBuf = nil, nil
 	c.Status, c.RespLen, c.Delivery = scsi.Good, 0, Delivered
-	c.sess, c.state = nil, stateNew
+	c.sess, c.handler, c.state = nil, nil, stateNew
+	c.kept, c.received, c.repeats = nil, false, 0
+	c.askedQueue, c.askedLen, c.seq = 0, 0, 0
 	c.completed, c.parsed, c.internal, c.reserves = false, false, false, false
 	c.senseLen, c.started = 0, 0
 	// Storing what is there already would cost more than looking.

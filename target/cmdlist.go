@@ -1,5 +1,10 @@
 package target
 
+import (
+	"cmp"
+	"slices"
+)
+
 // cmdList is a session's task set: every command from its submission until it
 // is done, by age, linked by prev and next. Session.mu guards it.
 type cmdList struct{ first, last *Cmd }
@@ -78,5 +83,17 @@ func (q *cmdQueue) take(dst *cmdQueue, match func(*Cmd) bool) {
 func (q *cmdQueue) run() {
 	for c := q.pop(); c != nil; c = q.pop() {
 		c.run()
+	}
+}
+
+// sort puts q into the order of submission.
+func (q *cmdQueue) sort() {
+	cs := make([]*Cmd, 0, q.n)
+	for c := q.pop(); c != nil; c = q.pop() {
+		cs = append(cs, c)
+	}
+	slices.SortFunc(cs, func(a, b *Cmd) int { return cmp.Compare(a.seq, b.seq) })
+	for _, c := range cs {
+		q.push(c)
 	}
 }

@@ -31,8 +31,8 @@ type DevHandler interface {
 	// however late that is, it asks Cmd.CheckLocalEvents (rule R33).
 	Exec(c *Cmd)
 	// OnFree is told that nobody needs the command and its buffer any more.
-	// It must forget c before it returns. It is called for each command for
-	// which Parse was called, and only for those.
+	// It must forget c before it returns. It is called once for each call of
+	// Parse: for a command that was given back (Cmd.Retry) it comes at once.
 	OnFree(c *Cmd)
 
 	// TaskMgmtReceived announces a task management function, before its
@@ -45,7 +45,8 @@ type DevHandler interface {
 
 	// Attach asks whether a session may use the device. Nothing executes on
 	// the device while it runs (rule R39). An error refuses the session,
-	// which is not detached then.
+	// which is not detached then; with ErrHandlerGone it is asked of the
+	// handler's successor.
 	Attach(s *Session) error
 	// Detach tells that the session is gone; all its commands and task
 	// management functions are finished (rule R41), and nothing executes on

@@ -50,9 +50,8 @@ func (o *Options) EnsureDefaults() {
 
 // Device is one logical unit. Its methods may be called from any goroutine.
 type Device struct {
-	name    string
-	opt     Options
-	handler DevHandler
+	name string
+	opt  Options
 
 	ownOrder, dSense, tas atomic.Bool
 	nextSession           atomic.Uint64
@@ -69,6 +68,10 @@ type Device struct {
 	// mu guards what follows.
 	mu       sync.Mutex
 	sessions []*Session
+	// handler is who is asked about new sessions; each session knows its own.
+	handler DevHandler
+	// hold is what is to know while there is no handler (hold.go).
+	hold hold
 	// gone: Unregister was called, nobody attaches any more.
 	gone bool
 	// ended are the counters of the sessions that are gone.
@@ -106,12 +109,6 @@ func (d *Device) Sessions() []*Session {
 	return slices.Clone(d.sessions)
 }
 
-func (d *Device) isGone() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.gone
-}
-
 // addSession makes s one of the device's sessions; false: the device is gone.
 func (d *Device) addSession(s *Session) bool {
 	d.mu.Lock()
@@ -119,6 +116,7 @@ func (d *Device) addSession(s *Session) bool {
 	if d.gone {
 		return false
 	}
+	s.setOrphaned(d.hold.on)
 	d.sessions = append(d.sessions, s)
 	return true
 }
@@ -142,6 +140,7 @@ func (d *Device) removeSession(s *Session) {
 func (d *Device) Unregister(ctx context.Context) error {
 	d.mu.Lock()
 	d.gone = true
+	d.hold.announce()
 	sessions := slices.Clone(d.sessions)
 	d.mu.Unlock()
 	for _, s := range sessions {

@@ -38,10 +38,20 @@
 // way. Once Close or Unregister was called and nobody uses it, it is detached;
 // after that neither the handler nor the front end hears of it again.
 //
+// # The end of a handler
+//
+// A device can outlive its handler. HandlerGone shuts the doors of all
+// sessions, more lastingly than a suspension does: commands come back to them
+// (Cmd.Retry), as they were when they were submitted, and with the data that
+// the initiator has sent. Adopt attaches the sessions to another handler, in a
+// suspension, and opens the doors: every session's commands go on in the order
+// in which it submitted them. Each command belongs to the handler that parsed
+// it, until OnFree; each session to the one that it was attached to last.
+//
 // # Locks
 //
 //	Device.suspending   held (as a one-place channel) during a suspension
-//	Device.mu           the session list, gone
+//	Device.mu           the session list, the handler, hold, gone
 //	Session.mu          the task set, held and blocked commands, the door, unit attentions, the tally
 //
 // in this order; no lock is held while a DevHandler or Frontend method runs,
@@ -57,5 +67,6 @@
 // # Invariants
 //
 // I1: every submitted command gets XmitResponse exactly once, then (after
-// Delivered) OnFree exactly once if its Parse was called, then Freed.
+// Delivered) OnFree exactly once if its Parse was called, then Freed. One that
+// is given back gets OnFree then, and is one that was never parsed.
 package target

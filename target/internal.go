@@ -15,12 +15,16 @@ type internalCmd struct {
 	status scsi.Status
 	data   []byte
 	sense  []byte
+	// lost: the handler gave the command back. It is not repeated; its parent
+	// is, from its start.
+	lost bool
 }
 
 // submitInternal starts i on the parent's session. It does not wait at the
 // door nor for its turn: its parent is past both, and is active as long as it
 // has commands of its own, so they need not be counted as such.
 func (s *Session) submitInternal(i *internalCmd, cdb []byte) {
+	i.lost = false
 	c := &i.cmd
 	c.Init(cdb, scsi.QueueHeadOfQueue)
 	c.Front = i
@@ -86,6 +90,10 @@ func (c *Cmd) askSense() bool {
 	respLen := c.RespLen
 	i := &internalCmd{parent: c}
 	i.over = func() {
+		if i.lost && scsi.Repeatable(c.CDB()) {
+			c.Retry()
+			return
+		}
 		if _, err := scsi.ParseSense(i.data); i.status == scsi.Good && err == nil {
 			c.SetSenseBytes(i.data)
 		} else {

@@ -463,3 +463,9 @@ func (s *Session) countActive() int {
 }
 
 var errRefused = errors.New("refused by the test")
+
+func (d *Device) isGone() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.gone
+}

@@ -54,8 +54,9 @@ func (s *Session) admit(c *Cmd) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// One that ends without executing does not wait for its turn: whoever
-	// took such commands out of blocked does not come back.
-	if c.aborted.Load() || s.gone.Load() || s.mayExec(c) {
+	// took such commands out of blocked does not come back. Nor does one
+	// whose handler is gone: it will be given back.
+	if c.aborted.Load() || s.gone.Load() || s.orphaned || s.mayExec(c) {
 		return true
 	}
 	s.deactivate(c)

@@ -30,7 +30,6 @@ func (s cmdState) String() string {
 // returns c may be anywhere, and its memory in use for another command.
 func (c *Cmd) run() {
 	s := c.sess
-	h := s.dev.handler
 	for {
 		if c.completed && c.state < stateDone {
 			c.state = stateDone
@@ -44,7 +43,8 @@ func (c *Cmd) run() {
 			}
 			c.state = stateAlloc
 			c.parsed = true
-			if h.Parse(c) == Stop {
+			c.handler = s.handler
+			if c.handler.Parse(c) == Stop {
 				return
 			}
 		case stateAlloc:
@@ -52,7 +52,7 @@ func (c *Cmd) run() {
 			if c.BufLen == 0 && c.OutBufLen == 0 {
 				continue
 			}
-			if h.AllocBuf(c) == Stop {
+			if c.handler.AllocBuf(c) == Stop {
 				return
 			}
 		case stateXfer:
@@ -61,6 +61,10 @@ func (c *Cmd) run() {
 			}
 			c.state = stateExec
 			if !c.takesData() {
+				continue
+			}
+			if c.kept != nil {
+				c.restorePayload()
 				continue
 			}
 			s.xferStart(c)
@@ -78,7 +82,7 @@ func (c *Cmd) run() {
 				continue
 			}
 			c.state = stateExecuting
-			h.Exec(c)
+			c.handler.Exec(c)
 			return
 		case stateDone:
 			if c.askSense() {
@@ -173,9 +177,10 @@ func (c *Cmd) Delivered(d Delivery) {
 	if c.aborted.Load() {
 		c.Delivery = DeliveryAborted
 	}
+	c.kept = nil
 	s := c.sess
 	if c.parsed {
-		s.dev.handler.OnFree(c)
+		c.handler.OnFree(c)
 	}
 	s.front(c).Freed(c) // c is the front end's from here on
 	s.leave()

@@ -2,6 +2,7 @@ package target
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -68,6 +69,15 @@ type Session struct {
 	// held ones, new ones queue up behind them.
 	suspended, draining bool
 	held                cmdQueue
+	// handler is who the session is attached to: it gets what is submitted. It
+	// changes only while the device is suspended, so that whoever has an
+	// active command may read it without the lock.
+	handler DevHandler
+	// orphaned: the handler is gone, and commands wait in held for another
+	// one. unsorted: commands that were given back are in held.
+	orphaned, unsorted bool
+	// submitted counts commands, for Cmd.seq.
+	submitted uint64
 	// blocked commands wait for their turn (task attributes).
 	blocked cmdQueue
 	ua      []UnitAttention
@@ -97,21 +107,37 @@ func (d *Device) NewSession(ctx context.Context, f Frontend, info SessionInfo) (
 	return s, nil
 }
 
-// attach makes s one of the device's sessions, if the handler agrees.
+// attach makes s one of the device's sessions, if the handler agrees. While
+// there is none it waits for one.
 func (d *Device) attach(ctx context.Context, s *Session) error {
-	resume, err := d.Suspend(ctx)
+	for {
+		resume, err := d.Suspend(ctx)
+		if err != nil {
+			return err
+		}
+		err = d.attachNow(s)
+		resume()
+		if !errors.Is(err, ErrHandlerGone) {
+			return err
+		}
+		if err := d.awaitHandler(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// attachNow asks the handler that there is. The device is suspended.
+func (d *Device) attachNow(s *Session) error {
+	h, err := d.servedBy()
 	if err != nil {
 		return err
 	}
-	defer resume()
-	if d.isGone() {
-		return ErrReleased
-	}
-	if err := d.handler.Attach(s); err != nil {
+	s.handler = h
+	if err := h.Attach(s); err != nil {
 		return err
 	}
 	if !d.addSession(s) {
-		d.handler.Detach(s, func() {})
+		h.Detach(s, func() {})
 		return ErrReleased
 	}
 	s.Notify(scsi.SensePowerOnReset)
@@ -139,12 +165,13 @@ func (s *Session) Submit(c *Cmd) {
 	c.sess = s
 	c.state = stateParse
 	c.started = Now()
+	c.askedQueue, c.askedLen = c.QueueType, c.cdbLen
 	s.mu.Lock()
 	s.link(c)
 	switch {
 	case s.gone.Load():
 		// run ends it
-	case s.suspended || s.draining:
+	case s.shutOrBusy():
 		s.held.push(c)
 		s.mu.Unlock()
 		return
@@ -158,6 +185,8 @@ func (s *Session) Submit(c *Cmd) {
 // link makes c one of the session's commands. Caller holds mu.
 func (s *Session) link(c *Cmd) {
 	s.uses.Add(1)
+	s.submitted++
+	c.seq = s.submitted
 	s.tasks.append(c)
 	s.countSpecial(c)
 }
@@ -274,7 +303,7 @@ func (s *Session) detach() {
 	defer cancel()
 	resume, err := s.dev.Suspend(ctx)
 	answered := make(chan struct{})
-	s.dev.handler.Detach(s, func() { close(answered) })
+	s.currentHandler().Detach(s, func() { close(answered) })
 	if err == nil {
 		select {
 		case <-answered:

@@ -86,9 +86,13 @@ func (s *Session) open() (held int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.suspended = false
-	if s.draining {
+	if s.unsorted {
+		s.held.sort()
+		s.unsorted = false
+	}
+	if s.draining || s.orphaned {
 		// Somebody still runs a command of the last resumption, and goes on
-		// with these when it is back.
+		// with these when it is back; or there is no handler to run them.
 		return 0
 	}
 	s.draining = s.held.n > 0
@@ -138,7 +142,7 @@ func (s *Session) stillHeld() bool {
 
 // drains ends draining when there is nothing more to do. Caller holds mu.
 func (s *Session) drains() bool {
-	s.draining = s.held.n > 0 && !s.suspended
+	s.draining = s.held.n > 0 && !s.suspended && !s.orphaned
 	return s.draining
 }
 
@@ -172,8 +176,9 @@ func (s *Session) xferStart(c *Cmd) {
 }
 
 // xferEnd: the wait for data is over. false: c is held, because the device has
-// been suspended meanwhile.
+// been suspended, or has lost the handler whose buffer this is, meanwhile.
 func (s *Session) xferEnd(c *Cmd) bool {
+	c.received = !c.completed
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -181,6 +186,11 @@ func (s *Session) xferEnd(c *Cmd) bool {
 		// The suspension waits for its parent, which waits for it.
 	case c.completed || c.aborted.Load() || s.gone.Load():
 		// It ends without the handler.
+	case s.orphaned || c.handler != s.handler:
+		s.mu.Unlock()
+		c.Retry()
+		s.mu.Lock()
+		return false
 	case s.suspended:
 		s.held.push(c)
 		return false

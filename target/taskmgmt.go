@@ -56,6 +56,8 @@ type MgmtCmd struct {
 	own bool
 	// cleared are the other sessions that lost commands.
 	cleared []*Session
+	// handler is the session's when the function came.
+	handler DevHandler
 }
 
 // TaskMgmt starts m. It aborts what the function covers: commands that wait
@@ -91,6 +93,7 @@ func (m *MgmtCmd) begin(s *Session) {
 // use until Done.
 func (m *MgmtCmd) carryOut() {
 	s := m.Session
+	m.handler = s.currentHandler()
 	sessions := []*Session{s}
 	if m.wholeDevice() {
 		sessions = s.dev.Sessions()
@@ -112,7 +115,7 @@ func (m *MgmtCmd) carryOut() {
 		waiting[i].run() // they are marked, and end
 	}
 	m.clearReservation()
-	s.dev.handler.TaskMgmtReceived(m)
+	m.handler.TaskMgmtReceived(m)
 	m.cmdOver()
 }
 
@@ -165,7 +168,7 @@ func (m *MgmtCmd) cmdOver() {
 	if m.waiting.Add(-1) > 0 {
 		return
 	}
-	m.Session.dev.handler.TaskMgmtDone(m)
+	m.handler.TaskMgmtDone(m)
 }
 
 // Done is the handler's outcome of the function (rule R66). A command that was

@@ -73,6 +73,10 @@ func (w *writeSame) loop() {
 		}
 	}
 	c := w.parent
+	if w.lost {
+		c.Retry()
+		return
+	}
 	c.SetStatus(w.status)
 	if w.status == scsi.CheckCondition {
 		c.SetSenseBytes(w.sense)

@@ -189,8 +189,8 @@ func (x *chaos) control(r *rand.Rand, over <-chan struct{}) {
 		case 2:
 			n := 4096 << x.random(&rng, r, 4)
 			pbuf := x.mem.alloc(n)
-			if _, err := dev.Prealloc(pbuf, n, h%2 == 0); err != nil {
-				x.mem.refused(pbuf)
+			if _, err := dev.Prealloc(pbuf, n, h%2 == 0); err == syscall.ENOMEM {
+				x.mem.refused(pbuf) // other errors come before the memory is looked at
 			}
 		case 3:
 			dev.CapacityChanged()

@@ -15,6 +15,15 @@ type chaosMemory struct {
 	// live says which command has a buffer.
 	live map[uint64]chaosUser
 	dead map[*Device]bool
+	// told are the subcommands that gave a buffer back: a handler that lies
+	// has them requeued behind its own back, and fetches them again.
+	told map[chaosTold]bool
+}
+
+// chaosTold is a subcommand that was fetched.
+type chaosTold struct {
+	chaosUser
+	code Subcode
 }
 
 // chaosUser is a command, as its handler knows it.
@@ -27,6 +36,7 @@ func newChaosMemory(fails *chaosFailures) *chaosMemory {
 	return &chaosMemory{
 		testMemory: newTestMemory(), fails: fails,
 		taken: map[uint64]int{}, givenBack: map[uint64]int{}, live: map[uint64]chaosUser{}, dead: map[*Device]bool{},
+		told: map[chaosTold]bool{},
 	}
 }
 
@@ -66,6 +76,10 @@ func (m *chaosMemory) fetched(dev *Device, s *Subcommand, liar bool) {
 		}
 		m.live[s.PBuf] = who
 	case s.Code == SubOnFree && s.PBuf != 0 && !s.BufferCached, s.Code == SubOnCachedMemFree:
+		if liar && m.told[chaosTold{who, s.Code}] {
+			return
+		}
+		m.told[chaosTold{who, s.Code}] = true
 		m.givenBack[s.PBuf]++
 		if m.givenBack[s.PBuf] > m.taken[s.PBuf] {
 			m.fails.add("I3: buffer %#x was given back %d times, and taken %d times", s.PBuf, m.givenBack[s.PBuf], m.taken[s.PBuf])

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"scstuser/internal/steplock"
 	"scstuser/scsi"
@@ -46,6 +47,14 @@ type Device struct {
 	done  chan struct{}
 	stuck *StuckError
 
+	// patience is how long the cleanup waits without progress; set before it
+	// is started.
+	patience time.Duration
+	// adopted is closed when the sessions of the device that this one
+	// continues are taken over (grace.go); nil if it continues none. Set
+	// before the device is known.
+	adopted chan struct{}
+
 	// mu is the command lock; it guards everything below and, where their
 	// comments say so, the ucmds.
 	mu    steplock.Mutex
@@ -72,6 +81,10 @@ type Device struct {
 	// severed: what the handler had in hand when the release began it may
 	// still be using (sever.go).
 	severed bool
+	// losing: HandlerGone was called. lost: released, but the commands of the
+	// handler are kept for another one; grace is the wait for it then.
+	losing, lost bool
+	grace        *grace
 	// gen counts changes, so that the cleanup can tell progress.
 	gen uint64
 	// wake tells the cleanup worker that something changed.
@@ -153,8 +166,17 @@ func (d *Device) SetOptions(o Opt) error {
 	return nil
 }
 
-// suspend waits for the device to be quiet, at most SuspendTimeout.
+// suspend waits for the device to be quiet, at most SuspendTimeout; ENODEV if
+// another handler is waited for.
 func (d *Device) suspend() (resume func(), err error) {
+	switch {
+	case d.isLost():
+		return nil, fmt.Errorf("device %s: its handler is gone: %w", d.desc.Name, syscall.ENODEV)
+	case d.adopting():
+		// Its sessions are suspended already, until the handler has answered
+		// for them: it may be this call that it has to return from first.
+		return func() {}, nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), d.limits.SuspendTimeout)
 	defer cancel()
 	resume, err = d.tdev.Suspend(ctx)

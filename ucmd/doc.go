@@ -48,17 +48,26 @@
 //
 // # Who runs what
 //
-// The package starts no goroutine while a device lives, but for the supervisor
-// of one that has a time for its handler (supervise.go); that one ends when the
-// release begins. Release starts one per device, and that one the cleanup
-// worker; both end with the release, always: see release.go. What still is on
-// its way then, with a front end that could not be waited for, is given up by
-// the goroutine that brings it (or, where that one hangs, by the release:
+// The package starts no goroutine while a device lives, but for the one that
+// takes sessions over from a dead handler, and the supervisor of a device that
+// has a time for its handler (supervise.go), which ends when the release
+// begins. Release starts one per device, and that one the cleanup worker; both
+// end with the release, always: see release.go. HandlerGone starts the same,
+// and the wait for a successor is the first one's: see grace.go. What still is
+// on its way then, with a front end that could not be waited for, is given up
+// by the goroutine that brings it (or, where that one hangs, by the release:
 // abandon.go).
 //
 // A Reporter hears of releases that don't get on and of handlers that don't
 // answer (report.go). What is done about the latter, if anything, is to reset
 // the unit, or to cut the handler off (sever.go).
+//
+// # A handler that dies
+//
+// Without Limits.HandlerGrace that is a release. With it only the Device dies,
+// as completely as ever; the target.Device behind it, the sessions and their
+// commands wait for a Device of the same name. grace.go says who owns what
+// meanwhile, successor.go is the registry's part.
 //
 // # What a handler can do to others
 //

@@ -75,11 +75,23 @@ func (d *Device) take(s *Subcommand) bool {
 		return false
 	}
 	if d.released { // the lock was free in next
-		d.linkReady(u, AtFront)
+		d.giveBack(u)
 		return false
 	}
 	d.deliver(u, s)
 	return true
+}
+
+// giveBack puts back what was taken off the ready list just before the release
+// began: its cleanup takes care of it. If that is over even, so long did this
+// goroutine stand still, nobody else would. Caller holds mu, which may be
+// released and taken again meanwhile.
+func (d *Device) giveBack(u *Ucmd) {
+	if d.over.Load() {
+		d.unjam(u, true)
+		return
+	}
+	d.linkReady(u, AtFront)
 }
 
 // deliver makes u a fetched subcommand. Caller holds mu.

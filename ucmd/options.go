@@ -134,6 +134,18 @@ type Limits struct {
 	Supervision Supervision
 	// Reporter hears of what these limits had to end. Default: nobody.
 	Reporter Reporter
+	// HandlerGrace is how long the commands of a handler that died wait for
+	// another one to register the same device (Device.HandlerGone). Default 0:
+	// they don't, they fail at once (rule R70).
+	//
+	// It is for handlers whose completed writes outlive their process (in a
+	// file's page cache, say). One that keeps them in memory of its own loses
+	// them when it dies, and with a grace no initiator would hear of that, nor
+	// find out by SYNCHRONIZE CACHE (I6).
+	//
+	// Meanwhile the data of held writes is kept a second time, in this
+	// process: as much as the front ends let their clients have in flight.
+	HandlerGrace time.Duration
 }
 
 // EnsureDefaults fills in what was left zero.

@@ -23,10 +23,13 @@ type Registry struct {
 	// releases are counted for Releases.
 	releases struct{ ended, stuck, abandoned atomic.Uint64 }
 
-	// mu guards devices and pools.
+	// mu guards devices, pools and graces.
 	mu      sync.Mutex
 	devices map[string]*Device
 	pools   map[string]*sharedPool
+	// graces are the devices that wait for another handler; they are in
+	// devices too.
+	graces map[string]*grace
 }
 
 // sharedPool is a pool and how many devices use it.
@@ -40,12 +43,18 @@ type sharedPool struct {
 // NewRegistry makes an empty registry; devices get the limits.
 func NewRegistry(l Limits) *Registry {
 	l.EnsureDefaults()
-	return &Registry{limits: l, devices: map[string]*Device{}, pools: map[string]*sharedPool{}}
+	return &Registry{limits: l, devices: map[string]*Device{}, pools: map[string]*sharedPool{}, graces: map[string]*grace{}}
 }
 
 // Register makes a device whose handler's memory is mem; obs may be nil. The
 // errors wrap the errno of the interface: EINVAL, EEXIST, ENOMEM (rules R8 to
-// R13, facts 4 to 7). After an error the name is free.
+// R13, facts 4 to 7). After an error the name is as free as before.
+//
+// A device of that name whose handler is gone, and that waits for another one
+// (Device.HandlerGone), is continued by the new one: its Target is the same,
+// and its sessions are attached to the handler, with ATTACH_SESS each, once
+// that fetches. EINVAL if it does not fit what initiators know; EAGAIN if the
+// wait was ended meanwhile. It may take until the old device's cleanup is over.
 func (r *Registry) Register(desc Desc, mem Memory, obs Observer) (*Device, error) {
 	if err := desc.check(); err != nil {
 		return nil, fmt.Errorf("register device %q: %w", desc.Name, err)
@@ -54,25 +63,37 @@ func (r *Registry) Register(desc Desc, mem Memory, obs Observer) (*Device, error
 	d := &Device{
 		reg: r, desc: desc, limits: r.limits, maxAlloc: r.limits.maxAlloc(), mem: mem, obs: obs,
 		opt: desc.Opt, nonBlocking: desc.NonBlocking,
-		done: make(chan struct{}), wake: make(chan struct{}, 1),
+		patience: r.limits.ReleaseTimeout,
+		done:     make(chan struct{}), wake: make(chan struct{}, 1),
 	}
 	d.modes.Store(desc.Opt.pack())
 	d.mu.Before = r.beforeLock
 
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.devices[desc.Name] != nil {
-		return nil, fmt.Errorf("register device %q: a device of that name exists: %w", desc.Name, errEEXIST)
+	g, err := r.enter(d)
+	if err == nil && g != nil {
+		err = r.succeed(g, d)
 	}
-	var err error
-	if d.pool, err = r.usePool(desc, desc.SGVName, mem); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("register device %q: %w", desc.Name, err)
 	}
-	if !desc.SGVNoClustered {
-		if d.clust, err = r.usePool(desc, desc.SGVName+"-clust", mem); err != nil {
-			r.dropPool(d.pool)
-			return nil, fmt.Errorf("register device %q: %w", desc.Name, err)
-		}
+	return d, nil
+}
+
+// enter gives d its pools and its name, or claims the wait of the device of
+// that name for it, which is returned.
+func (r *Registry) enter(d *Device) (*grace, error) {
+	desc := &d.desc
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if g := r.graces[desc.Name]; g != nil && g.state == graceWaiting {
+		r.setGrace(g, graceClaimed)
+		return g, nil
+	}
+	if r.devices[desc.Name] != nil {
+		return nil, fmt.Errorf("a device of that name exists: %w", errEEXIST)
+	}
+	if err := r.usePools(d); err != nil {
+		return nil, err
 	}
 	d.tdev = target.NewDevice(desc.Name, d, target.Options{
 		BlockSize: desc.BlockSize,
@@ -80,7 +101,18 @@ func (r *Registry) Register(desc Desc, mem Memory, obs Observer) (*Device, error
 	})
 	r.devices[desc.Name] = d
 	d.superviseFrom()
-	return d, nil
+	return nil, nil
+}
+
+// usePools gives d its pools, both or none. Caller holds mu.
+func (r *Registry) usePools(d *Device) (err error) {
+	if d.pool, err = r.usePool(d.desc, d.desc.SGVName, d.mem); err != nil || d.desc.SGVNoClustered {
+		return err
+	}
+	if d.clust, err = r.usePool(d.desc, d.desc.SGVName+"-clust", d.mem); err != nil {
+		r.dropPool(d.pool)
+	}
+	return err
 }
 
 // check applies the rules and fills in what follows from others.
@@ -171,8 +203,19 @@ func (r *Registry) dropPool(p *sgv.Pool) (unused *sgv.Pool) {
 
 // remove forgets a released device: its name is free from now on (rule R72).
 func (r *Registry) remove(d *Device) {
+	r.forget(d)
+	r.dropPools(d)
+}
+
+func (r *Registry) forget(d *Device) {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	delete(r.devices, d.desc.Name)
+}
+
+// dropPools gives the device's pools up, for good.
+func (r *Registry) dropPools(d *Device) {
+	r.mu.Lock()
 	unused := []*sgv.Pool{r.dropPool(d.pool), r.dropPool(d.clust)}
 	r.mu.Unlock()
 	for _, p := range unused {

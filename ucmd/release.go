@@ -36,30 +36,39 @@ func (e *StuckError) Unwrap() error { return e.Err }
 // scst_user node does (rules R70 to R72, scst_user.md 2.7). The handler's
 // fetched commands end with LOGICAL UNIT NOT SUPPORTED, queued ones with BUSY.
 // It returns at once; Released is closed at the end. Calling it again does
-// nothing.
+// nothing. It ends a wait for another handler, too (HandlerGone), unless one
+// has registered: the device is that one's then.
 //
 // A handler in this process must have ended its work before: its buffers may
 // be used again, and its initiators are answered, from here on. For one that
 // does not end see Sever.
 func (d *Device) Release() {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.released {
-		return
+	g := d.grace
+	if !d.released {
+		d.beginRelease()
 	}
-	d.beginRelease()
+	d.mu.Unlock()
+	if g != nil {
+		d.reg.endGrace(g)
+	}
 }
 
 // beginRelease starts the release of a device that is not being released yet.
 // Caller holds mu.
 func (d *Device) beginRelease() {
+	d.shutOut()
+	go d.release()
+}
+
+// shutOut shuts the handler out. Caller holds mu.
+func (d *Device) shutOut() {
 	d.released, d.nonBlocking = true, true
 	d.inline.Store(nil)
 	d.wakeAll()
 	if d.supervised {
 		close(d.stopSupervisor)
 	}
-	go d.release()
 }
 
 // Released is closed when the release is over and the name is free.
@@ -83,12 +92,28 @@ func (d *Device) Close(ctx context.Context) error {
 // release is the goroutine of a release: the cleanup runs beside the
 // unregistration, because that waits for commands which the cleanup ends.
 func (d *Device) release() {
+	worker := d.startCleanup()
+	err := d.unregister()
+	d.awaitAdoption()
+	d.endCleanup(worker, err)
+	d.reg.countRelease(d)
+	d.reg.remove(d)
+	close(d.done)
+}
+
+// startCleanup starts the cleanup worker; the channel is closed at its end.
+func (d *Device) startCleanup() <-chan struct{} {
 	worker := make(chan struct{})
 	go func() {
 		d.cleanup()
 		close(worker)
 	}()
-	err := d.unregister()
+	return worker
+}
+
+// endCleanup waits for the cleanup worker to finish, now that nothing new can
+// come. err is why that is not quite so, nil if it is.
+func (d *Device) endCleanup(worker <-chan struct{}, err error) {
 	if !d.faults.noReleaseFlush {
 		d.flushPools()
 	}
@@ -100,13 +125,16 @@ func (d *Device) release() {
 	// What a front end still has may come to life later.
 	d.over.Store(true)
 	d.unjamAllReady()
+	d.noteStuck(err)
+}
+
+// noteStuck notes what is left, if there is anything or err is not nil.
+func (d *Device) noteStuck(err error) {
+	d.stuck = nil
 	if left := d.Commands(); len(left) > 0 || err != nil {
 		d.stuck = &StuckError{Device: d.desc.Name, Commands: left, Err: err}
 		d.reportStuck(err)
 	}
-	d.reg.countRelease(d)
-	d.reg.remove(d)
-	close(d.done)
 }
 
 // unregister takes the device from its sessions, and waits for their commands
@@ -170,10 +198,10 @@ func (d *Device) progress() (gen uint64, done bool) {
 }
 
 // settle gives what is in other goroutines' hands the time to arrive. false:
-// nothing changed within ReleaseTimeout, now or while the sessions were waited
-// for, or there is nothing to wait for.
+// nothing changed within patience, now or while the sessions were waited for,
+// or there is nothing to wait for.
 func (d *Device) settle(gen uint64) bool {
-	limit := d.limits.ReleaseTimeout
+	limit := d.patience
 	if d.stuckTold.Load() {
 		limit = 0 // it has had that time, and there was no progress
 	}

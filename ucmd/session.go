@@ -15,7 +15,11 @@ func (d *Device) Attach(s *target.Session) error {
 	answer := make(chan int32, 1)
 	d.mu.Lock()
 	if d.released {
+		lost := d.lost
 		d.mu.Unlock()
+		if lost {
+			return target.ErrHandlerGone
+		}
 		return target.ErrReleased
 	}
 	u := d.newUcmd(StateAttachSess)
@@ -44,8 +48,11 @@ func (d *Device) Attach(s *target.Session) error {
 		d.put(u, OwnerCreation)
 	}
 	d.put(u, OwnerAttach)
+	lost := d.lost
 	d.mu.Unlock()
 	switch {
+	case lost && (timedOut || result != 0):
+		return target.ErrHandlerGone // another one is to be asked
 	case timedOut:
 		return fmt.Errorf("the handler did not answer ATTACH_SESS within %v: %w", d.limits.AttachTimeout, errEFAULT)
 	case result != 0:

@@ -300,11 +300,12 @@ func (t *thread) name() string {
 	}
 	name := runtime.FuncForPC(t.entry).Name()
 	switch {
-	case strings.Contains(name, "release"):
-		if strings.Contains(name, "func") {
-			return "cleanup"
-		}
+	case strings.Contains(name, "startCleanup"):
+		return "cleanup"
+	case strings.Contains(name, ").release"), strings.Contains(name, ").lose"):
 		return "release"
+	case strings.Contains(name, ").adopt"):
+		return "adopt"
 	case strings.Contains(name, "detach"):
 		return "detach"
 	case strings.Contains(name, "purge"), strings.Contains(name, "goFunc"):

@@ -15,9 +15,10 @@ func (d *Device) TaskMgmtDone(m *target.MgmtCmd) { d.queueTM(m, StateTMDone) }
 func (d *Device) queueTM(m *target.MgmtCmd, s State) {
 	d.mu.Lock()
 	if d.cleanupDone {
+		result := d.lostTM()
 		d.mu.Unlock()
 		if s == StateTMDone {
-			m.Done(target.TMFailed)
+			m.Done(result)
 		}
 		return
 	}

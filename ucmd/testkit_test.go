@@ -78,8 +78,9 @@ func newBareBench(t testing.TB, opts ...benchOpt) *bench {
 // attachAsync begins to attach an initiator; the channel gets the outcome.
 func (b *bench) attachAsync(f target.Frontend) <-chan error {
 	got := make(chan error, 1)
+	tdev := b.dev.tdev // b.dev may change meanwhile
 	go func() {
-		s, err := b.dev.tdev.NewSession(context.Background(), f, target.SessionInfo{
+		s, err := tdev.NewSession(context.Background(), f, target.SessionInfo{
 			LUN: 5, Initiator: "i", Target: "t", TransportVersion: 0x0be0, ReadOnly: true,
 		})
 		if err == nil {

@@ -18,6 +18,7 @@ func (d *Device) unjam(u *Ucmd, busy bool) {
 		return
 	}
 	u.jammed, u.thisStateUnjammed = true, true
+	fetched := u.sentToUser
 	u.sentToUser = false
 	if u.onReady {
 		d.unlinkReady(u)
@@ -33,7 +34,7 @@ func (d *Device) unjam(u *Ucmd, busy bool) {
 	case StateTMReceived:
 		d.replyTM(u, target.TMSuccess)
 	case StateTMDone:
-		d.replyTM(u, target.TMFailed)
+		d.replyTM(u, d.lostTM())
 	case StateAttachSess, StateDetachSess:
 		d.replySess(u, -int32(errEFAULT))
 	case StateParsing, StateBufAllocing, StateExecing, StateRemapping:
@@ -41,7 +42,13 @@ func (d *Device) unjam(u *Ucmd, busy bool) {
 		if c.Aborted() {
 			u.aborted = true
 		}
+		keep := d.lost && !u.aborted && u.repeatable(fetched)
 		d.mu.Unlock()
+		if keep {
+			c.Retry()
+			d.mu.Lock()
+			return
+		}
 		unjamOutcome(c, busy)
 		if beforeExec {
 			c.AbnormalDone()
@@ -50,6 +57,33 @@ func (d *Device) unjam(u *Ucmd, busy bool) {
 		}
 		d.mu.Lock()
 	}
+}
+
+// repeatable says whether the command may be sent to another handler. fetched:
+// this one has got the subcommand of the state that u is in. Before EXEC it can
+// have done nothing to the medium. Caller holds mu.
+func (u *Ucmd) repeatable(fetched bool) bool {
+	switch {
+	case u.state == StateRemapping:
+		return false // of an EXTENDED COPY that has begun
+	case u.state == StateExecing && fetched:
+		return u.cmd.Dir != scsi.DirBidi && scsi.Repeatable(u.cmd.CDB()) && u.cmd.Repeats() < maxRepeats
+	}
+	return true
+}
+
+// maxRepeats is how often a command is kept that was with a handler when it
+// died: it may be what the handlers die of.
+const maxRepeats = 16
+
+// lostTM is the outcome of a task management function without a handler:
+// FAILED, or, if the device waits for another one, success, as the commands
+// are over and the handler has forgotten them. Caller holds mu.
+func (d *Device) lostTM() int32 {
+	if d.lost {
+		return target.TMSuccess
+	}
+	return target.TMFailed
 }
 
 // unjamOutcome sets what the initiator gets (rule R70): aborted stays aborted,
