@@ -105,6 +105,7 @@ type faults struct {
 	leakExtendedCDB           bool
 	dropTwice                 bool // the reference of a reply to an EXEC
 	lateOnFreeState           bool // set when the object is back in its pool
+	noGiveBack                bool // of what a release has overtaken
 }
 
 // Desc returns how the device was registered.

@@ -11,7 +11,7 @@ command w1 write blocks=8
 command w2 write blocks=8
 command W3 write blocks=16`,
 		times: times(opKill, opFlush),
-		depth: 14, switches: 0,
+		depth: 12, switches: 0,
 	},
 	{
 		name: "switches",
@@ -19,7 +19,7 @@ command W3 write blocks=16`,
 command w1 write blocks=8
 command w2 write blocks=8`,
 		times: times(opKill, opFlush),
-		depth: 8, switches: 1,
+		depth: 7, switches: 1,
 	},
 	{
 		name: "delivery",
@@ -28,7 +28,7 @@ command w1 write blocks=8
 command r2 read blocks=8
 command W3 write blocks=16`,
 		times: times(opKill, opFlush),
-		depth: 10, switches: 0,
+		depth: 9, switches: 0,
 	},
 	{
 		name: "replies",
@@ -38,7 +38,7 @@ command r2 read blocks=8`,
 		replies: []replyKind{replyWrong, replyCheck, replyBusy, replyNoBuffer, replyUnaligned, replyUnmapped, replyAgain, replyUnknown, replyTooLong},
 		odd:     2,
 		times:   times(opKill),
-		depth:   9, switches: 0,
+		depth:   8, switches: 0,
 	},
 	{
 		name: "aborts",
@@ -47,7 +47,7 @@ command w1 write blocks=8
 command r2 read blocks=8
 command w3 write blocks=8`,
 		times: times(opAbort, opReset, opKill),
-		depth: 9, switches: 0,
+		depth: 8, switches: 0,
 	},
 	{
 		name: "background",
@@ -57,7 +57,7 @@ command w2 write blocks=8`,
 		replies: []replyKind{replyBackground, replyCompleted, replyAgain},
 		odd:     3,
 		times:   times(opFlush, opKill, opExtCDB),
-		depth:   11, switches: 0,
+		depth:   10, switches: 0,
 	},
 	{
 		name: "background-call",
@@ -67,7 +67,7 @@ command s2 sync`,
 		replies: []replyKind{replyBackground, replyCompleted, replyAgain},
 		odd:     3,
 		times:   times(opAbort, opKill),
-		depth:   10, switches: 0,
+		depth:   9, switches: 0,
 	},
 	{
 		name: "prealloc",
@@ -75,7 +75,7 @@ command s2 sync`,
 command w1 write blocks=8
 command w2 write blocks=8`,
 		times: times(opPrealloc, opPrealloc, opFlush, opPurge, opKill),
-		depth: 9, switches: 0,
+		depth: 8, switches: 0,
 	},
 	{
 		name: "options",
@@ -85,7 +85,7 @@ command w2 write blocks=8
 command r3 read blocks=8`,
 		options: "on_free=0 reuse=0",
 		times:   times(opOptions, opFlush, opKill),
-		depth:   10, switches: 0,
+		depth:   9, switches: 0,
 	},
 	{
 		name: "uncached",
@@ -96,7 +96,7 @@ command s3 sync`,
 		replies: []replyKind{replyWrong, replyNoBuffer},
 		odd:     1,
 		times:   times(opAbort, opKill),
-		depth:   9, switches: 0,
+		depth:   8, switches: 0,
 	},
 	{
 		name: "limits",
@@ -105,7 +105,7 @@ command w1 write blocks=8
 command W2 write blocks=16
 command w3 write blocks=8`,
 		times: times(opPrealloc, opFlush, opKill),
-		depth: 10, switches: 0,
+		depth: 9, switches: 0,
 	},
 	{
 		name: "sessions",
@@ -115,7 +115,7 @@ command r2 read blocks=8`,
 		replies: []replyKind{replyRefuse, replyWrong},
 		odd:     1,
 		times:   times(opAttach, opDetach, opKill),
-		depth:   9, switches: 0,
+		depth:   8, switches: 0,
 	},
 	{
 		name: "parse",
@@ -125,7 +125,7 @@ command r2 read blocks=8`,
 		replies: []replyKind{replyWrong, replyCheck, replyBidi, replyAgain},
 		odd:     2,
 		times:   times(opAbort, opRequeue, opKill),
-		depth:   8, switches: 0,
+		depth:   7, switches: 0,
 	},
 	{
 		name: "shared",
@@ -134,7 +134,7 @@ command w1 write blocks=8
 command w2 write blocks=8 disk2
 command w3 write blocks=8 disk2`,
 		times: times(opFlush, opKill),
-		depth: 11, switches: 0,
+		depth: 10, switches: 0,
 	},
 	{
 		name: "write-same",
@@ -144,7 +144,7 @@ command w2 write blocks=8`,
 		replies: []replyKind{replyWriteSame, replyCheck},
 		odd:     2,
 		times:   times(opAbort, opKill),
-		depth:   11, switches: 0,
+		depth:   10, switches: 0,
 	},
 	{
 		name: "order",
@@ -153,7 +153,30 @@ command w1 write blocks=8
 command o2 write blocks=8 ordered
 command h3 read blocks=8 head-of-queue`,
 		times: times(opAbort, opKill),
-		depth: 10, switches: 0,
+		depth: 9, switches: 0,
+	},
+	{
+		name: "restart",
+		header: `device reuse=all on_free=ignore grace=30s
+command w1 write blocks=8
+command r2 read blocks=8`,
+		times: times(opGone, opRegister, opKill),
+		depth: 9, switches: 0,
+	},
+	{
+		name: "restart-twice",
+		header: `device reuse=all on_free=call grace=30s
+command w1 write blocks=8`,
+		times: times(opGone, opGone, opRegister, opRegister, opAbort),
+		depth: 11, switches: 0,
+	},
+	{
+		name: "stalls",
+		header: `device reuse=all on_free=ignore release_timeout=1s stalls
+command w1 write blocks=8
+command r2 read blocks=8`,
+		times: times(opKill, opStall),
+		depth: 5, switches: 1,
 	},
 }
 

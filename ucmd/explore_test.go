@@ -70,7 +70,7 @@ type explorer struct {
 	runs    int
 	steps   int
 	failure string
-	failed  []string // the schedule, as a scenario
+	failed  []string // the schedule, as a scenario, if there is a failure
 	out     bool     // of time
 }
 
@@ -79,7 +79,6 @@ type left struct{ depth, switches int8 }
 // choicePoint is one decision of the schedule at hand.
 type choicePoint struct {
 	taken, of int
-	hash      uint64
 }
 
 // choice is one thing that could happen next.
@@ -95,7 +94,7 @@ func (e *explorer) explore(t *testing.T) bool {
 	e.seen = map[uint64]left{}
 	for {
 		n := len(e.path)
-		synctest.Test(t, func(*testing.T) { e.run(n) })
+		e.runInBubble(t, n)
 		e.runs++
 		if e.failure != "" {
 			return false
@@ -112,6 +111,17 @@ func (e *explorer) explore(t *testing.T) bool {
 			return false
 		}
 	}
+}
+
+// runInBubble runs one schedule. A goroutine that is left waiting when all is
+// over is a failure too: synctest panics then.
+func (e *explorer) runInBubble(t *testing.T, fixed int) {
+	defer func() {
+		if p := recover(); p != nil && e.failure == "" {
+			e.failure = fmt.Sprint(p)
+		}
+	}()
+	synctest.Test(t, func(*testing.T) { e.run(fixed) })
 }
 
 // timeIsOver is outside of any bubble: real time.
@@ -134,8 +144,10 @@ func (e *explorer) run(fixed int) {
 	w.start()
 	var script []string
 	x := exploreState{depth: e.depth, switches: e.switches, current: -1}
-	for i := 0; ; i++ {
-		w.check()
+	for n := 0; ; { // n counts the decisions that there are to make
+		if n >= fixed { // what comes before was checked the last time
+			w.check()
+		}
 		if len(w.failures) > 0 {
 			break
 		}
@@ -145,39 +157,39 @@ func (e *explorer) run(fixed int) {
 		}
 		take := 0
 		if len(choices) > 1 {
-			at := len(script) // how far we are, for messages
-			n := i
-			h := e.hash(w, &x)
-			switch {
-			case n < fixed:
-				if p := e.path[n]; p.of != len(choices) || p.hash != h {
-					panic(fmt.Sprintf("the same schedule went another way at step %d (%d choices, were %d)", at, len(choices), p.of))
+			if n < fixed {
+				if was := e.path[n].of; was != len(choices) {
+					panic(fmt.Sprintf("the same schedule went another way: %d choices, were %d, after\n%s", len(choices), was, strings.Join(script, "\n")))
 				}
-			default:
-				if l, ok := e.seen[h]; ok && int(l.depth) >= x.depth && int(l.switches) >= x.switches {
-					goto done
-				}
-				e.seen[h] = left{int8(x.depth), int8(x.switches)}
-				e.path = append(e.path, choicePoint{0, len(choices), h})
+			} else if !e.enter(w, &x, len(choices)) {
+				break
 			}
 			take = e.path[n].taken
-		} else {
-			i--
+			n++
 		}
-		c := choices[take]
-		script = e.apply(w, &x, c, script)
+		script = e.apply(w, &x, choices[take], script)
 		e.steps++
 	}
-done:
-	ended := len(w.failures) > 0
+	e.failed = append(script, "end")
+	if len(w.failures) > 0 {
+		e.failed = script
+	}
 	w.end()
 	if len(w.failures) > 0 {
 		e.failure = w.failures[0]
-		e.failed = append(script, "end")
-		if ended {
-			e.failed = script
-		}
 	}
+}
+
+// enter notes a new state; false: it was reached before, with as much of the
+// bound left.
+func (e *explorer) enter(w *world, x *exploreState, choices int) bool {
+	h := e.hash(w, x)
+	if l, ok := e.seen[h]; ok && int(l.depth) >= x.depth && int(l.switches) >= x.switches {
+		return false
+	}
+	e.seen[h] = left{int8(x.depth), int8(x.switches)}
+	e.path = append(e.path, choicePoint{0, choices})
+	return true
 }
 
 // apply does what was chosen and notes it.
@@ -202,7 +214,7 @@ func (e *explorer) apply(w *world, x *exploreState, c choice, script []string) [
 		}
 	}
 	x.used[a.op]++
-	if a.op == opPurge {
+	if a.op == opPurge || a.op == opStall {
 		w.act(a)
 		x.current = -1
 		return append(script, w.spell(a))
@@ -268,6 +280,9 @@ func (e *explorer) actions(w *world, x *exploreState, add func(action)) {
 		}
 	}
 	for _, s := range w.hand {
+		if s.dev != w.dev && s.dev != w.dev2 {
+			continue // its handler is dead
+		}
 		a := action{op: opReply, h: s.Handle, dev2: s.dev == w.dev2}
 		add(a)
 		if x.odd < p.odd {
@@ -334,6 +349,15 @@ func (e *explorer) actions(w *world, x *exploreState, add func(action)) {
 	if may(opKill) {
 		add(action{op: opKill})
 	}
+	switch gone := w.dev.losing; {
+	case !gone && may(opGone):
+		add(action{op: opGone})
+	case gone && may(opRegister):
+		add(action{op: opRegister})
+	}
+	if w.killed && may(opStall) {
+		add(action{op: opStall})
+	}
 }
 
 // fits says whether a kind of reply makes sense for a subcommand.
@@ -369,6 +393,9 @@ func (e *explorer) hash(w *world, x *exploreState) uint64 {
 		h = w.dev.hashState(h)
 		if w.dev2 != nil {
 			h = w.dev2.hashState(h)
+		}
+		for _, d := range w.past {
+			h = d.hashState(h)
 		}
 	})
 	for _, s := range w.hand {

@@ -87,7 +87,7 @@ func (d *Device) take(s *Subcommand) bool {
 // goroutine stand still, nobody else would. Caller holds mu, which may be
 // released and taken again meanwhile.
 func (d *Device) giveBack(u *Ucmd) {
-	if d.over.Load() {
+	if d.over.Load() && !d.faults.noGiveBack {
 		d.unjam(u, true)
 		return
 	}

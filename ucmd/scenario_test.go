@@ -299,6 +299,8 @@ func (f *faults) named(name string) *bool {
 		return &f.dropTwice
 	case "early-on-free-state":
 		return &f.lateOnFreeState
+	case "give-back":
+		return &f.noGiveBack
 	}
 	return nil
 }
@@ -338,6 +340,10 @@ func (c *worldConfig) deviceSetting(f string) error {
 		t, err := time.ParseDuration(value)
 		l.ReleaseTimeout = t
 		return err
+	case "grace":
+		t, err := time.ParseDuration(value)
+		l.HandlerGrace = t
+		return err
 	case "hold":
 		c.hold = true
 	case "unit_attentions":
@@ -347,6 +353,8 @@ func (c *worldConfig) deviceSetting(f string) error {
 		d.SGVName, d.SGVShared = "pool", true
 	case "unattached":
 		c.noSession = true
+	case "stalls":
+		c.stalls = true
 	default:
 		return fmt.Errorf("there is no setting %q", name)
 	}

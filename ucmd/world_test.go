@@ -29,6 +29,8 @@ type worldConfig struct {
 	hold bool
 	// noAEN: events become unit attentions.
 	noAEN bool
+	// stalls: goroutines may stand still for longer than a release waits.
+	stalls bool
 	// noSession: no session is attached at the beginning.
 	noSession bool
 	// shared: there is a second device, disk2, which shares the pool.
@@ -76,6 +78,8 @@ type world struct {
 	// beside the one that woke them, up to their next lock.
 	mu       sync.Mutex
 	attached []attachedSession
+	// past are the devices that dev continues.
+	past []*Device
 }
 
 // handed is a subcommand in the handler's hands.
@@ -125,12 +129,15 @@ func newWorld(cfg *worldConfig, say func(string)) *world {
 	return w
 }
 
-func (w *world) register(desc Desc) *Device {
-	var obs Observer
-	if w.say != nil {
-		obs = worldObserver{w, desc.Name}
+func (w *world) observer(name string) Observer {
+	if w.say == nil {
+		return nil
 	}
-	d, err := w.reg.Register(desc, w.mem, obs)
+	return worldObserver{w, name}
+}
+
+func (w *world) register(desc Desc) *Device {
+	d, err := w.reg.Register(desc, w.mem, w.observer(desc.Name))
 	if err != nil {
 		panic(err)
 	}
@@ -255,13 +262,16 @@ const (
 	opCapacity
 	opBlockedGet
 	opUnregister
+	opGone
+	opRegister
+	opStall
 	opCount
 )
 
 var opNames = [opCount]string{
 	"submit", "get", "reply", "deliver", "abort", "reset", "flush", "purge", "prealloc",
 	"extended-cdb", "options", "kill", "attach", "detach", "requeue", "wait", "capacity-changed",
-	"blocked-get", "unregister",
+	"blocked-get", "unregister", "handler-gone", "register", "stall",
 }
 
 // action is one thing that can be done.
@@ -410,6 +420,17 @@ func (w *world) do(a action) {
 		d.CapacityChanged()
 	case opUnregister:
 		d.Unregister()
+	case opGone:
+		d.HandlerGone()
+	case opRegister:
+		next, err := w.reg.Register(w.cfg.desc, w.mem, w.observer(w.cfg.desc.Name))
+		if err == nil {
+			w.mu.Lock()
+			w.past = append(w.past, w.dev)
+			w.dev = next
+			w.mu.Unlock()
+		}
+		w.outcome(err)
 	case opBlockedGet:
 		subs := make([]Subcommand, 1)
 		_, n, err := d.ReplyAndGet(context.Background(), nil, subs)
@@ -656,6 +677,11 @@ func (w *world) act(a action) {
 			w.toRest()
 		}
 		return
+	case opStall:
+		// Everybody stands still for longer than anybody waits.
+		time.Sleep(2 * w.cfg.limits.ReleaseTimeout)
+		w.st.settle()
+		return
 	case opWait:
 		d, err := time.ParseDuration(a.arg)
 		if err != nil {
@@ -683,7 +709,7 @@ func (w *world) end() {
 	w.ending = true
 	w.st.letGo()
 	w.deliverAll()
-	for _, d := range []*Device{w.dev2, w.dev} {
+	for _, d := range append([]*Device{w.dev2, w.dev}, w.past...) {
 		if d == nil {
 			continue
 		}
@@ -705,6 +731,12 @@ func (w *world) end() {
 	}
 	if w.tmsOut != 0 {
 		w.fail("I1: %d task management functions did not end", w.tmsOut)
+	}
+	if len(w.failures) > 0 {
+		// What waits for the lost can go now.
+		w.dev.faults = faults{}
+		w.dev.unjamAllReady()
+		w.st.settle()
 	}
 }
 
@@ -732,15 +764,15 @@ func (w *world) checkReleased(d *Device) {
 		w.fail("I5: the release does not end; left: %v", d.left())
 		return
 	}
-	if d.stuck != nil {
+	if d.stuck != nil && !w.cfg.stalls { // else it had reason to say so
 		w.fail("I5: %v", d.stuck)
 		return
 	}
 	if l := d.left(); len(l) > 0 {
 		w.fail("I4: left: %v", l)
 	}
-	if d == w.dev && w.dev2 != nil || d == w.dev2 {
-		return // the pool and the memory are the other's too
+	if d != w.dev || w.dev2 != nil {
+		return // the pool, the memory or the name are another one's now
 	}
 	for _, s := range d.PoolStats() {
 		if s.IdleObjects != 0 || s.TotalPages != 0 {
