@@ -47,6 +47,8 @@ deps: ## install the programs that the tests check us with, if they are missing
 .PHONY: test
 test: deps ## all tests, with the race detector
 	$(GO) test -race -shuffle=on -timeout 20m ./...
+	@echo "schedules, of which the race detector leaves time for few:"
+	$(GO) test -count=1 -run '^TestExplore' ./ucmd
 	@echo "allocations, which the race detector falsifies:"
 	$(GO) test -count=1 -run 'NoAllocation|DoNotAllocate|AllocatesNothing' ./nbd ./handlers/... ./target ./ucmd/... ./scsi
 

@@ -31,6 +31,7 @@ func DeviceOf(d *ucmd.Device, commands bool) Device {
 		Options: optionsOf(&opt), Lifecycle: lifecycleOf(d.Counters()),
 		Counters: countersOf(d.Target().Counters()),
 		Pools:    []Pool{}, Sessions: []Session{},
+		Grace: graceOf(d.Grace()),
 	}
 	for _, s := range d.PoolStats() {
 		out.Pools = append(out.Pools, poolOf(&s))
@@ -49,6 +50,17 @@ func DeviceOf(d *ucmd.Device, commands bool) Device {
 		out.Commands = d.Commands()
 	}
 	return out
+}
+
+func graceOf(g ucmd.GraceStatus) *Grace {
+	switch {
+	case g.Waiting:
+		since, until := g.Since.UTC(), g.Until.UTC()
+		return &Grace{State: "waiting", Since: &since, Until: &until, Held: g.Held}
+	case g.Adopting:
+		return &Grace{State: "adopting", Held: g.Held}
+	}
+	return nil
 }
 
 // ReleasesOf describes the releases of r's devices so far.

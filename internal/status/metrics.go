@@ -58,6 +58,7 @@ var (
 	mRefused   = metric("commands_refused_total", "Commands that were refused because the device had too many ucmds.", "device")
 
 	mOverdue   = metric("commands_overdue_total", "Subcommands that a handler had for longer than the command timeout.", "device")
+	mHeld      = metric("commands_held", "Commands that wait for another handler to register the device.", "device")
 	mReleases  = metric("releases_total", "Devices that were released.")
 	mStuck     = metric("releases_stuck_total", "Releases that had to leave ucmds behind.")
 	mAbandoned = metric("ucmds_abandoned_total", "Ucmds that releases left behind.")
@@ -72,7 +73,7 @@ var (
 		mInfo, mStarted, mConnections, mConnLimit, mBuffers, mBuffersMax,
 		mSize, mBlock, mSessions, mInFlight, mCommands, mRead, mWritten, mLatency, mTaskMgmt,
 		mUcmds, mUcmdsHigh, mAsked, mAvoided, mUnjammed, mRejected, mRefused,
-		mOverdue, mReleases, mStuck, mAbandoned,
+		mOverdue, mHeld, mReleases, mStuck, mAbandoned,
 		mPoolIdle, mPoolTotal, mPoolHits, mPoolMisses, mPoolRefused,
 	}
 )
@@ -137,6 +138,11 @@ func (ch sink) device(d *Device) {
 	ch.count(mRejected, l.RejectedReplies, d.Name)
 	ch.count(mRefused, l.Refused, d.Name)
 	ch.count(mOverdue, l.Overdue, d.Name)
+	held := 0
+	if d.Grace != nil {
+		held = d.Grace.Held
+	}
+	ch.gauge(mHeld, float64(held), d.Name)
 	ch.counters(d.Name, &d.Counters)
 	for i := range d.Pools {
 		ch.pool(d.Name, &d.Pools[i])

@@ -70,7 +70,9 @@ type Device struct {
 	Options map[string]uint64 `json:"options"`
 	// InFlight counts the commands and task management functions that are
 	// not finished.
-	InFlight  int       `json:"in_flight"`
+	InFlight int `json:"in_flight"`
+	// Grace is nil for a device that has a handler.
+	Grace     *Grace    `json:"grace,omitempty"`
 	Lifecycle Lifecycle `json:"lifecycle"`
 	Pools     []Pool    `json:"pools"`
 	// Counters are the sums over all sessions, those that ended included.
@@ -91,6 +93,19 @@ type Lifecycle struct {
 	RejectedReplies uint64 `json:"rejected_replies"`
 	Refused         uint64 `json:"refused_for_max_ucmds"`
 	Overdue         uint64 `json:"overdue"`
+}
+
+// Grace is how a device stands between two handlers (ucmd.GraceStatus).
+type Grace struct {
+	// State is "waiting" for another handler, or "adopting": one has
+	// registered and is asked about the sessions.
+	State string `json:"state"`
+	// Since is when the handler went, Until when the wait ends; not there
+	// while adopting.
+	Since *time.Time `json:"since,omitempty"`
+	Until *time.Time `json:"until,omitempty"`
+	// Held counts the commands that wait.
+	Held int `json:"held_commands"`
 }
 
 // Releases are the ucmd.ReleaseStats of the devices that are gone: how many,

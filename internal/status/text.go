@@ -44,6 +44,9 @@ func (d *Device) text(b *strings.Builder, now time.Time) {
 	t.row("kind", d.kind())
 	t.row("options", d.optionText())
 	l := &d.Lifecycle
+	if g := d.Grace; g != nil {
+		t.row("handler", g.text(now))
+	}
 	t.row("now", fmt.Sprintf("%d in flight, %d ucmds (highest %d)", d.InFlight, l.Ucmds, l.UcmdsHighest))
 	t.row("data", fmt.Sprintf("%s read, %s written", size(d.Counters.BytesRead), size(d.Counters.BytesWritten)))
 	t.row("buffers", fmt.Sprintf("%d asked for with ALLOC_MEM, %d with EXEC, %d times avoided", l.AllocMem, l.AllocExec, l.AllocAvoided))
@@ -59,6 +62,15 @@ func (d *Device) text(b *strings.Builder, now time.Time) {
 			fmt.Fprintf(b, "    %s\n", c)
 		}
 	}
+}
+
+// text says what the device waits for.
+func (g *Grace) text(now time.Time) string {
+	text := "a new one takes over"
+	if g.Until != nil {
+		text = fmt.Sprintf("gone for %s, waiting %s more for another", seconds(now.Sub(*g.Since).Seconds()), seconds(g.Until.Sub(now).Seconds()))
+	}
+	return fmt.Sprintf("%s, %d commands held", text, g.Held)
 }
 
 func (d *Device) kind() string {
