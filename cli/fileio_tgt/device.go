@@ -74,7 +74,7 @@ func (p *program) openDisk(e exportConfig) (*exportedDisk, error) {
 		WriteThrough: cfg.WriteThrough, NVCache: cfg.NVCache, ReadOnly: cfg.ReadOnly,
 		// A megabyte that is in the page cache is copied in about 100 us; on
 		// another goroutine it would be sent from a cold processor cache.
-		InlineRead: 1 << 20,
+		InlineRead: 1 << 20, InlineWrite: 1 << 20,
 	})
 	if err != nil {
 		return nil, errors.Join(err, d.backing.Close())

@@ -53,8 +53,9 @@ type File struct {
 	noNowaitRead, noNowaitWrite atomic.Bool
 	noDsync, noPunch, noZero    atomic.Bool
 
-	commit commit    // group commit of Sync
-	ranges rangeLock // Direct only: sectors being rewritten
+	patience patience  // of TryWriteAt
+	commit   commit    // group commit of Sync
+	ranges   rangeLock // Direct only: sectors being rewritten
 }
 
 var (

@@ -3,8 +3,9 @@ package fileio
 import "scstuser/handlers"
 
 // inlineWriteMax is the longest write that TryWriteAt does, in bytes: a copy of
-// some microseconds, which the other requests of the connection wait for.
-const inlineWriteMax = 64 << 10
+// some 100 us, which the other requests of the connection wait for. On another
+// goroutine it would be made from a cold processor cache.
+const inlineWriteMax = 1 << 20
 
 // TryReadAt fills p if all of it is in the page cache; otherwise, and always
 // with Options.Direct, it returns handlers.ErrWouldBlock and has perhaps
@@ -43,7 +44,7 @@ func (f *File) TryReadAt(p []byte, off int64) error {
 }
 
 // TryWriteAt copies p into the page cache. It returns handlers.ErrWouldBlock
-// where that would wait, for writes beyond 64 KiB, and always with
+// where that would wait, for writes beyond 1 MiB, and always with
 // Options.Direct or WriteThrough; the first bytes of p may have been written
 // then, and WriteAt will write them again. Other errors are ErrRange and
 // ErrReadOnly: any real one is for WriteAt to find.
@@ -54,10 +55,9 @@ func (f *File) TryReadAt(p []byte, off int64) error {
 // would be read first, is required to be in memory. Two waits remain
 // possible: the file system's journal may be between two transactions, and a
 // process that dirties pages faster than the device takes them is put to sleep
-// for some milliseconds at a time (balance_dirty_pages). Both are rare and
-// short, and the second holds back just the connection that causes it, which
-// is where back pressure belongs. Handing each write to another goroutine
-// would cost more than the write.
+// for some milliseconds at a time (balance_dirty_pages). A write that took more
+// than 2 ms is taken for one of them, and for the next 100 ms writes are left
+// to WriteAt (patience.go).
 func (f *File) TryWriteAt(p []byte, off int64) error {
 	if err := f.checkChange("write", off, int64(len(p))); err != nil {
 		return err
@@ -78,7 +78,12 @@ func (f *File) TryWriteAt(p []byte, off int64) error {
 	if !f.memory && !f.edgesInMemory(off, int64(len(p))) {
 		return handlers.ErrWouldBlock
 	}
+	start := now()
+	if f.patience.busy(start) {
+		return handlers.ErrWouldBlock
+	}
 	n, err := f.sys.pwrite(f.fd, p, off)
+	f.patience.took(start, now())
 	return allOrBlock(n, len(p), err)
 }
 

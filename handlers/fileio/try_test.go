@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"testing"
+	"time"
 
 	"scstuser/handlers"
 
@@ -114,9 +115,48 @@ func TestTryNeverWaitsForADevice(t *testing.T) {
 		}
 		f.Close()
 	}
-	f := newFile(t, 1<<20, Options{})
+	f := newFile(t, 2<<20, Options{})
 	if err := f.TryWriteAt(make([]byte, inlineWriteMax+1), 0); !wouldBlock(err) {
 		t.Errorf("a long write: %v", err)
+	}
+}
+
+// A write that had to wait after all is a warning: the next ones don't try.
+func TestTryWriteAtLosesPatience(t *testing.T) {
+	f := newFile(t, 1<<20, Options{})
+	p := fillBytes(4096, 'p')
+	if _, err := f.WriteAt(p, 0); err != nil {
+		t.Fatal(err)
+	}
+	f.noNowaitWrite.Store(true) // as on a file system that does not know it
+	slow := false
+	f.sys.pwrite = func(fd int, p []byte, off int64) (int, error) {
+		if slow {
+			time.Sleep(2 * inlineBudget)
+		}
+		return unix.Pwrite(fd, p, off)
+	}
+	// A busy machine may make any write slow.
+	for try := 0; f.TryWriteAt(p, 0) != nil; try++ {
+		if try == 100 {
+			t.Fatal("no write is quick enough")
+		}
+		time.Sleep(busyTime)
+	}
+	slow = true
+	f.patience.busyUntil.Store(0)
+	if err := f.TryWriteAt(p, 0); err != nil {
+		t.Errorf("the one that waits: %v", err)
+	}
+	if err := f.TryWriteAt(p, 0); !wouldBlock(err) {
+		t.Errorf("the one after it: %v", err)
+	}
+	if _, err := f.WriteAt(p, 0); err != nil {
+		t.Errorf("a worker's: %v", err)
+	}
+	time.Sleep(busyTime)
+	if err := f.TryWriteAt(p, 0); err != nil {
+		t.Errorf("when it is over: %v", err)
 	}
 }
 
