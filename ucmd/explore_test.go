@@ -523,7 +523,11 @@ func exploreDeeper(t *testing.T, p *plan) (states int64) {
 	end := time.Now().Add(*exploreTime)
 	for switches := 0; switches <= maxSwitches; switches++ {
 		share := time.Now().Add(time.Until(end) / time.Duration(maxSwitches-switches+1))
-		for depth := 4; depth <= maxDepth; depth++ {
+		first := 4
+		if switches == p.switches {
+			first = p.depth // every test run does that
+		}
+		for depth := first; depth <= maxDepth; depth++ {
 			e := &explorer{p: p, depth: depth, switches: switches, deadline: share}
 			start := time.Now()
 			done := e.explore(t)
