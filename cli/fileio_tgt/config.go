@@ -97,6 +97,8 @@ type config struct {
 
 	// The network. Listen has the spelling of --listen, checked.
 	Listen           []string
+	Device           string // "": serve over NBD; else the node to register with
+	DeviceVersion    string // "": abi.Version
 	MaxConnections   int
 	MaxInflight      int   // requests, per connection
 	MaxInflightBytes int64 // payload, per connection

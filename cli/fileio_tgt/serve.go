@@ -18,6 +18,9 @@ import (
 // serve puts the rooms together: a device for each export, an NBD server in
 // front of them. It is a serveFunc.
 func serve(ctx context.Context, cfg *config, log *logrus.Logger, ready func(served)) (err error) {
+	if cfg.Device != "" {
+		return serveNode(ctx, cfg, log, ready)
+	}
 	p := &program{cfg: cfg, log: log, arena: arena.New(arena.Options{MaxBytes: cfg.MaxBufferBytes}), over: make(chan struct{})}
 	p.registry = ucmd.NewRegistry(ucmd.Limits{MaxIdlePages: int(cfg.MaxCachedBytes / ucmd.PageSize)})
 	p.server = nbd.NewServer(nbd.Options{
