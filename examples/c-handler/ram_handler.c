@@ -280,7 +280,6 @@ static void *serve(void *arg)
 int main(int argc, char **argv)
 {
 	struct scst_user_dev_desc desc = {
-		.version_str = (uint64_t)(uintptr_t)DEV_USER_VERSION,
 		.type = 0, .block_size = BLOCK, .name = "ram",
 		/* Buffers serve one command after the other, so nobody needs to hear
 		 * when a command is freed. */
