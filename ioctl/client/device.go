@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"scstuser/handlers"
 	"scstuser/handlers/arena"
@@ -31,8 +32,9 @@ type Device struct {
 
 	// polling: gets don't block, or not any more; they wait with poll.
 	polling atomic.Bool
-	// poll holds one token; who has it polls for all.
-	poll chan struct{}
+	// poll holds one token; who has it polls for all, and uses sleep.
+	poll  chan struct{}
+	sleep *time.Timer
 
 	// gone is closed when the device has been found gone, or by Close.
 	gone     chan struct{}

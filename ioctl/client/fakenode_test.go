@@ -11,11 +11,15 @@ import (
 
 	"go.uber.org/goleak"
 
+	"scstuser/internal/nodehost"
 	"scstuser/ioctl/abi"
 	"scstuser/ucmd"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	nodehost.Main()
+	goleak.VerifyTestMain(m)
+}
 
 // patience is how long a test waits for what must come.
 const patience = 20 * time.Second
@@ -101,28 +105,17 @@ func (n *fakeNode) wake() {
 	n.cond.Broadcast()
 }
 
-func (n *fakeNode) wait(fd int, timeout time.Duration) bool {
+func (n *fakeNode) wait(int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.polls++
 	n.polling++
 	n.mostPolls = max(n.mostPolls, n.polling)
-	defer func() { n.polling-- }()
-	over := false
-	if timeout >= 0 {
-		timer := time.AfterFunc(timeout, func() {
-			n.mu.Lock()
-			defer n.mu.Unlock()
-			over = true
-			n.cond.Broadcast()
-		})
-		defer timer.Stop()
-	}
-	for !n.woken && !over && (fd < 0 || len(n.queue) == 0 && n.dead == 0 && !n.pollLies) {
+	for !n.woken && len(n.queue) == 0 && n.dead == 0 && !n.pollLies {
 		n.cond.Wait()
 	}
 	n.woken = false
-	return !over
+	n.polling--
 }
 
 // pop takes the first of a list of errnos.

@@ -3,7 +3,6 @@ package client
 import (
 	"errors"
 	"syscall"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -17,10 +16,8 @@ type kernel interface {
 	open(path string, nonBlocking bool) (fd int, err error)
 	// ioctl may wait. Signals don't interrupt it.
 	ioctl(fd int, nr abi.Ioctl, arg abi.Addr) syscall.Errno
-	// wait returns when the node is ready or wake was called; false: neither,
-	// for as long as timeout (negative: for ever). With fd -1 it waits for
-	// wake alone.
-	wait(fd int, timeout time.Duration) bool
+	// wait returns when the node is ready, wake was called, or for no reason.
+	wait(fd int)
 	// wake ends the wait under way, or else the next one.
 	wake()
 	// close closes the node, and what wait and wake need.
@@ -58,25 +55,12 @@ func (*linux) ioctl(fd int, nr abi.Ioctl, arg abi.Addr) syscall.Errno {
 	return errno
 }
 
-func (l *linux) wait(fd int, timeout time.Duration) bool {
+func (l *linux) wait(fd int) {
 	fds := [2]unix.PollFd{{Fd: int32(l.event), Events: unix.POLLIN}, {Fd: int32(fd), Events: unix.POLLIN}}
-	n, err := unix.Poll(fds[:], pollTimeout(timeout))
-	if err != nil || n <= 0 {
-		return false
-	}
-	if fds[0].Revents != 0 {
+	if n, err := unix.Poll(fds[:], -1); err == nil && n > 0 && fds[0].Revents != 0 {
 		var count [8]byte
 		_, _ = unix.Read(l.event, count[:]) // another may have read it: then it is 0 again, too
 	}
-	return true
-}
-
-// pollTimeout is milliseconds, rounded up: 0 would be a busy loop.
-func pollTimeout(d time.Duration) int {
-	if d < 0 {
-		return -1
-	}
-	return int((d + time.Millisecond - 1) / time.Millisecond)
 }
 
 func (l *linux) wake() {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"syscall"
+	"time"
 
 	"scstuser/handlers/arena"
 	"scstuser/ioctl/abi"
@@ -61,8 +62,9 @@ func open(sys kernel, path string, desc ucmd.Desc, o Options) (*Device, error) {
 	d := &Device{
 		path: path, desc: desc, multi: o.Multi, sys: sys, fd: fd, opt: desc.Opt,
 		frames: arena.New(arena.Options{}),
-		poll:   make(chan struct{}, 1), gone: make(chan struct{}), closed: make(chan struct{}),
+		poll:   make(chan struct{}, 1), sleep: time.NewTimer(time.Hour), gone: make(chan struct{}), closed: make(chan struct{}),
 	}
+	d.sleep.Stop()
 	d.polling.Store(desc.NonBlocking)
 	if err := d.register(o); err != nil {
 		d.release()

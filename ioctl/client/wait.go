@@ -78,7 +78,7 @@ func (d *Device) unblock() {
 // doubling from the first to the last.
 const (
 	firstSleep = time.Millisecond
-	lastSleep  = 4 * time.Millisecond
+	lastSleep  = 16 * time.Millisecond
 )
 
 // waiting is one ReplyAndGet that waits without blocking. It is the one that
@@ -106,14 +106,19 @@ func (w *waiting) wait(ctx context.Context) error {
 		return err
 	}
 	if w.lies > 1 {
-		d.sys.wait(-1, min(firstSleep<<min(w.lies-2, 8), lastSleep))
+		// With a timer of Go's: a thread in a system call costs more.
+		d.sleep.Reset(min(firstSleep<<min(w.lies-2, 8), lastSleep))
+		select {
+		case <-d.sleep.C:
+		case <-ctx.Done():
+		case <-d.gone:
+		}
 		if err := w.over(ctx); err != nil {
 			return err
 		}
 	}
-	if d.sys.wait(d.fd, -1) {
-		w.lies++
-	}
+	d.sys.wait(d.fd)
+	w.lies++
 	return w.over(ctx)
 }
 
