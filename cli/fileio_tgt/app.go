@@ -20,8 +20,8 @@ func runApp(args []string, stdout, stderr io.Writer, serve serveFunc) error {
 	}).Run(expandArgs(args))
 }
 
-// newApp makes the application. Without a subcommand its action is to serve;
-// subcommands would go into Commands, each with flags and an action of its own.
+// newApp makes the application. Without a subcommand its action is to serve
+// files; each of Commands has flags and an action of its own.
 func newApp(stdout io.Writer, serve func(*config) error) *cli.App {
 	line := newCommandLine()
 	return &cli.App{
@@ -35,6 +35,7 @@ func newApp(stdout io.Writer, serve func(*config) error) *cli.App {
 		HideVersion:     true,
 		// File names may contain commas.
 		DisableSliceFlagSeparator: true,
+		Commands:                  []*cli.Command{hostCommand(stdout, line, serve)},
 		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
 			return usagef("%s", explainFlagError(err.Error()))
 		},
