@@ -181,6 +181,7 @@ func (h *Host) FioVerify(t testing.TB, name string, options ...string) {
 	out := Tool(t, "fio", append([]string{
 		"--name=verify", "--ioengine=nbd", "--uri=" + h.URI(name), "--thread",
 		"--group_reporting", "--verify=crc32c", "--do_verify=1", "--verify_fatal=1",
+		"--verify_state_save=0", // it would leave a file behind
 	}, options...)...)
 	if !strings.Contains(out, "err= 0") {
 		t.Errorf("fio reports an error:\n%s", out)
