@@ -163,6 +163,38 @@ func TestDeviceKilledAndRestarted(t *testing.T) {
 	}
 }
 
+// Signals that come while commands are in flight, and a stop in between, change
+// nothing (R24, F4).
+func TestDeviceSignalsUnderLoad(t *testing.T) {
+	host := nodehost.Start(t)
+	p := startProcess(t, "-f", emptyImage(t, "disk", 16*mib), "--device", host.Node)
+	host.WaitExport("disk")
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			case <-time.After(2 * time.Millisecond):
+			}
+			signals := []syscall.Signal{syscall.SIGURG, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGWINCH}
+			_ = p.cmd.Process.Signal(signals[i%len(signals)])
+			if i%10 == 0 {
+				_ = p.cmd.Process.Signal(syscall.SIGSTOP)
+				time.Sleep(3 * time.Millisecond)
+				_ = p.cmd.Process.Signal(syscall.SIGCONT)
+			}
+		}
+	}()
+	host.FioVerify(t, "disk", "--rw=randwrite", "--iodepth=16", "--size=16m", "--bssplit=4k/70:64k/30", "--blockalign=4k", "--loops=2")
+	close(stop)
+	<-stopped
+	if status := p.end(syscall.SIGTERM); status != exitOK {
+		t.Errorf("status %d, %s", status, p.stderr.String())
+	}
+}
+
 // The node goes: a line that says so, status 1, and the files are closed in order.
 func TestDeviceHostGoes(t *testing.T) {
 	for name, leave := range map[string]func(*nodehost.Host){"stopped": (*nodehost.Host).Stop, "killed": (*nodehost.Host).Kill} {

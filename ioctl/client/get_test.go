@@ -338,9 +338,13 @@ func TestR15ContextWakesAllThreads(t *testing.T) {
 			if got := fetch(t, d, 1); len(got) != 1 {
 				t.Errorf("then it fetched %v", got)
 			}
+			n.add(exec(2))
 			done, got, err := d.ReplyAndGet(ctx, []ucmd.Reply{good(1)}, make([]ucmd.Subcommand, 1))
 			if done != 1 || got != 0 || !errors.Is(err, syscall.EINTR) {
 				t.Errorf("with a reply: done %d, got %d, %v", done, got, err)
+			}
+			if got := fetch(t, d, 1); len(got) != 1 || got[0].Handle != 2 {
+				t.Errorf("what was not fetched is %v", got)
 			}
 		})
 	}

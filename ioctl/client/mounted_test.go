@@ -131,6 +131,9 @@ func TestMountedHostKilled(t *testing.T) {
 // Non-blocking handlers that wait cost less than 5 % of a processor, here and at
 // the host.
 func TestR10MountedIdleCost(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector costs more than what is measured")
+	}
 	host := nodehost.Start(t)
 	h := serveMounted(t, host.Node, image(t), handlerConfig{threads: 7, multi: 16, nonBlocking: true})
 	host.WaitExport("disk1")
