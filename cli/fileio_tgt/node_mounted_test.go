@@ -139,15 +139,8 @@ func TestDeviceKilledAndRestarted(t *testing.T) {
 		if errno := c.Flush(0); errno != 0 {
 			t.Errorf("flush: %v", errno)
 		}
-		ended := make(chan time.Time, 1)
-		go func() { // load
-			for {
-				if _, errno := c.Read(8192, 65536, 0); errno != 0 {
-					ended <- time.Now()
-					return
-				}
-			}
-		}()
+		c.Disc(0)
+		ended := host.Load(t, "disk")
 		killed := time.Now()
 		if status := p.end(syscall.SIGKILL); status != -1 {
 			t.Errorf("it had ended: status %d, %s", status, p.stderr.String())

@@ -36,8 +36,10 @@ type Device struct {
 	poll  chan struct{}
 	sleep *time.Timer
 
-	// gone is closed when the device has been found gone, or by Close.
+	// gone is closed when the device has been found gone, or by Close; why is
+	// set before that.
 	gone     chan struct{}
+	why      error
 	goneOnce sync.Once
 	// closed is closed when the last ioctl has returned after Close and
 	// everything is released.
@@ -123,7 +125,7 @@ func (d *Device) Close(ctx context.Context) error {
 		for _, w := range watches {
 			w.stop()
 		}
-		d.lost()
+		d.lost(d.errorf("use it", ErrGone))
 		go func() { // the host may not answer
 			d.unblock()
 			d.mu.Lock()
@@ -157,8 +159,13 @@ func (d *Device) release() {
 	close(d.closed)
 }
 
-// lost marks the device as gone.
-func (d *Device) lost() { d.goneOnce.Do(func() { close(d.gone) }) }
+// lost marks the device as gone, the first time with what those who wait get.
+func (d *Device) lost(why error) {
+	d.goneOnce.Do(func() {
+		d.why = why
+		close(d.gone)
+	})
+}
 
 // errorf says with which device and node something failed.
 func (d *Device) errorf(doing string, err error) error {
@@ -168,8 +175,9 @@ func (d *Device) errorf(doing string, err error) error {
 // failed makes an error of an ioctl's errno.
 func (d *Device) failed(nr abi.Ioctl, errno syscall.Errno) error {
 	if fatal(errno) {
-		d.lost()
-		return d.errorf(nr.String(), fmt.Errorf("%w: is the host of the node still running? %w", ErrGone, errno))
+		err := d.errorf(nr.String(), fmt.Errorf("%w: is the host of the node still running? %w", ErrGone, errno))
+		d.lost(err)
+		return err
 	}
 	return d.errorf(nr.String(), errno)
 }

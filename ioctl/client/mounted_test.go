@@ -1,12 +1,9 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -76,27 +73,19 @@ func TestMountedVerify(t *testing.T) {
 func TestMountedComesAndGoes(t *testing.T) {
 	host := nodehost.Start(t)
 	path := image(t)
-	for i := range uint64(5) {
+	for range 5 {
 		h := serveMounted(t, host.Node, path, handlerConfig{threads: 4, multi: 16})
 		host.WaitExport("disk1")
-		var wg sync.WaitGroup
-		for j := range uint64(2) {
-			wg.Go(func() {
-				c := host.Dial(t)
-				c.Hello()
-				c.Go("disk1")
-				rnd := rand.New(rand.NewPCG(i, j))
-				for { // until the device goes
-					b := bytes.Repeat([]byte{byte(j)}, 4096)
-					if errno := c.Write(uint64(rnd.IntN(1000))*4096, b, 0); errno != 0 {
-						return
-					}
-				}
-			})
-		}
+		ended := []<-chan time.Time{host.Load(t, "disk1"), host.Load(t, "disk1")}
 		time.Sleep(20 * time.Millisecond)
 		h.leave()
-		wg.Wait()
+		for _, e := range ended {
+			select {
+			case <-e:
+			case <-time.After(patience):
+				t.Fatal("a request was not answered")
+			}
+		}
 		host.WaitGone("disk1")
 	}
 }
@@ -149,13 +138,21 @@ func TestR10MountedIdleCost(t *testing.T) {
 		}
 		return time.Duration(self.Utime.Nano()+self.Stime.Nano()) + u.CPU
 	}
-	const span = 2 * time.Second
-	before := cpu()
-	time.Sleep(span)
-	used := cpu() - before
-	t.Logf("%.1f %% of a processor", 100*used.Seconds()/span.Seconds())
-	if used > span/20 {
-		t.Errorf("idle handlers and their host used %v in %v", used, span)
+	// Other programs may be at work here, which makes everything dearer: one
+	// good span out of three is enough.
+	const span = time.Second
+	for try := 1; ; try++ {
+		before := cpu()
+		time.Sleep(span)
+		used := cpu() - before
+		t.Logf("%.1f %% of a processor", 100*used.Seconds()/span.Seconds())
+		if used <= span/20 {
+			break
+		}
+		if try == 3 {
+			t.Errorf("idle handlers and their host used %v in %v", used, span)
+			break
+		}
 	}
 	h.leave()
 }

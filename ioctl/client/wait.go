@@ -129,7 +129,7 @@ func (w *waiting) over(ctx context.Context) error {
 	}
 	select {
 	case <-w.d.gone:
-		return w.d.errorf("wait for a subcommand", ErrGone)
+		return w.d.why
 	default:
 		return nil
 	}

@@ -139,18 +139,7 @@ func TestKilledAndRestarted(t *testing.T) {
 	for range 5 {
 		h := start(t, program, "-t", "4", host.Node)
 		host.WaitExport("ram")
-		c := host.Dial(t)
-		c.Hello()
-		c.Go("ram")
-		ended := make(chan time.Time, 1)
-		go func() {
-			for {
-				if _, errno := c.Read(0, 4096, 0); errno != 0 {
-					ended <- time.Now()
-					return
-				}
-			}
-		}()
+		ended := host.Load(t, "ram")
 		time.Sleep(30 * time.Millisecond)
 		killed := time.Now()
 		h.end(syscall.SIGKILL)
