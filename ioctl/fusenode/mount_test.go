@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -98,10 +99,13 @@ func mounted(t testing.TB) (dir string, h *node.Host) {
 	return dir, h
 }
 
-// run runs a program for at most a minute.
+// patience is how long a program may run.
+var patience = time.Minute
+
+// run runs a program for at most patience.
 func run(t testing.TB, name string, args ...string) (string, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.WaitDelay = time.Second
@@ -115,6 +119,12 @@ func TestRules(t *testing.T) {
 	needFUSE(t)
 	if rules == "" {
 		t.Skip("NOT TESTED: no C compiler (cc) here")
+	}
+	if raceEnabled && os.Getenv("CYCLES") == "" {
+		t.Setenv("CYCLES", "10") // kills; 100 otherwise, the soak says 1000
+	}
+	if n, err := strconv.Atoi(os.Getenv("CYCLES")); err == nil && n > 100 {
+		patience *= time.Duration(n / 100)
 	}
 	names, err := run(t, rules)
 	if err != nil {

@@ -551,7 +551,8 @@ static void vanishing_buffer(void)
 	next(fd, &c, SCST_USER_ALLOC_MEM);
 	answer(&c, &r);
 	CHECK(!ioctl(fd, SCST_USER_REPLY_CMD, &r), "reply");
-	munmap((void *)(uintptr_t)r.alloc_reply.pbuf, c.alloc_cmd.alloc_len);
+	/* Not munmap: the next thread's stack could come to lie there. */
+	mprotect((void *)(uintptr_t)r.alloc_reply.pbuf, c.alloc_cmd.alloc_len, PROT_NONE);
 	struct getter g = { .fd = fd };
 	catch(0);
 	pthread_t t = spawn(get_run, (long)&g);
