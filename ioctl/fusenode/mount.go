@@ -50,7 +50,7 @@ func Mount(o Options) (*Mounted, error) {
 		EntryTimeout: &zero, AttrTimeout: &zero, NegativeTimeout: &zero,
 		UID: o.UID, GID: o.GID,
 		MountOptions: fuse.MountOptions{
-			Name: fsName, FsName: fsName, DirectMount: true, DisableXAttrs: true,
+			Name: fsName, FsName: fsName, DirectMount: true, DisableXAttrs: true, DisableSplice: true,
 			AllowOther: o.shared(), Options: []string{"default_permissions"},
 			MaxWrite: maxIO, MaxBackground: 128,
 			Logger: log.New(io.Discard, "", 0), // its errors come back as such

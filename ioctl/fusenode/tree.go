@@ -43,7 +43,7 @@ func (t *tree) disk(dev *ucmd.Device) *disk {
 		default:
 		}
 	}
-	d := newDisk(dev, t.opt.MaxInflight)
+	d := newDisk(dev, &t.opt)
 	t.disks[dev] = d
 	return d
 }
