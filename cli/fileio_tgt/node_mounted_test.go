@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"scstuser/internal/nodehost"
+	"scstuser/nbd/nbdtest"
 )
 
 // mainVariable makes the test binary the program itself.
@@ -251,5 +252,52 @@ func TestDeviceResize(t *testing.T) {
 	}
 	if status := p.end(syscall.SIGTERM); status != exitOK {
 		t.Errorf("status %d, %s", status, p.stderr.String())
+	}
+}
+
+// The two halves of the program: host in one process, the disk in another.
+func TestHostAndDevice(t *testing.T) {
+	nodehost.Start(t) // skips where nothing can be mounted
+	dir := t.TempDir()
+	mount, socket := filepath.Join(dir, "scst"), filepath.Join(dir, "nbd.sock")
+	if err := os.Mkdir(mount, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	host := startProcess(t, "host", "--mount", mount, "--listen", "unix:"+socket)
+	disk := startProcess(t, "-f", emptyImage(t, "disk", mib), "--device", filepath.Join(mount, "scst_user"))
+
+	c := dialExport(t, socket, "disk")
+	data := bytes.Repeat([]byte("abcdefgh"), 1024)
+	if errno := c.Write(8192, data, 0); errno != 0 {
+		t.Errorf("write: %v", errno)
+	}
+	if got, errno := c.Read(8192, uint32(len(data)), 0); errno != 0 || !bytes.Equal(got, data) {
+		t.Errorf("read: %v, or other bytes", errno)
+	}
+	c.Disc(0)
+	if status := disk.end(syscall.SIGTERM); status != exitOK {
+		t.Errorf("the disk: status %d, %s", status, disk.stderr.String())
+	}
+	if status := host.end(syscall.SIGTERM); status != exitOK {
+		t.Errorf("the host: status %d, %s", status, host.stderr.String())
+	}
+}
+
+// dialExport connects to an export that is about to be there.
+func dialExport(t *testing.T, socket, name string) *nbdtest.Conn {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		c := nbdtest.Dial(t, "unix", socket)
+		c.Hello()
+		for _, e := range c.List() {
+			if e.Name == name {
+				c.Go(name)
+				return c
+			}
+		}
+		c.Close()
+		if time.Now().After(end) {
+			t.Fatalf("there is no export %s", name)
+		}
 	}
 }
