@@ -20,6 +20,7 @@ static uint64_t blocks;
 static pthread_rwlock_t disk_lock = PTHREAD_RWLOCK_INITIALIZER; /* guards disk's bytes */
 static int node;             /* the open node: it is the device */
 static atomic_int stopping;  /* no thread fetches any more */
+static atomic_int lost;      /* the errno with which a thread had to end */
 
 /* What a reply points to has to stay until the ioctl that gives it returns. */
 struct thread {
@@ -267,13 +268,13 @@ static void *serve(void *arg)
 				buffer_free(t->fresh);
 			due = 0;
 		} else {
-			perror("ram_handler: the node is gone");
+			lost = errno;
 			break;
 		}
 	}
 	free(t);
 	if (!stopping)
-		kill(getpid(), SIGUSR1); /* tell main */
+		kill(getpid(), SIGUSR1); /* main takes it */
 	return NULL;
 }
 
@@ -348,5 +349,7 @@ int main(int argc, char **argv)
 	for (i = 0; i < threads; i++)
 		pthread_join(ids[i], NULL);
 	close(node);
+	if (sig == SIGUSR1)
+		fprintf(stderr, "ram_handler: the node is gone: %s\n", lost ? strerror(lost) : "its host has let the device go");
 	return sig == SIGUSR1;
 }

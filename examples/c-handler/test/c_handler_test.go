@@ -154,13 +154,19 @@ func TestKilledAndRestarted(t *testing.T) {
 	}
 }
 
-// A host that dies is an error and a status.
-func TestHostKilled(t *testing.T) {
-	host := nodehost.Start(t)
-	h := start(t, build(t), "-t", "3", host.Node)
-	host.Kill()
-	if status := h.end(0); status != 1 || !strings.Contains(h.stderr.String(), "the node is gone") {
-		t.Errorf("status %d, %q", status, h.stderr.String())
+// A host that dies, or stops, is one line and a status.
+func TestHostGoes(t *testing.T) {
+	program := build(t)
+	for name, leave := range map[string]func(*nodehost.Host){"stopped": (*nodehost.Host).Stop, "killed": (*nodehost.Host).Kill} {
+		t.Run(name, func(t *testing.T) {
+			host := nodehost.Start(t)
+			h := start(t, program, "-t", "3", host.Node)
+			leave(host)
+			status, text := h.end(0), h.stderr.String()
+			if status != 1 || !strings.HasPrefix(text, "ram_handler: the node is gone: ") || strings.Count(text, "\n") != 1 {
+				t.Errorf("status %d, %q", status, text)
+			}
+		})
 	}
 }
 
