@@ -348,6 +348,7 @@ int main(int argc, char **argv)
 	ioctl(node, SCST_USER_UNREGISTER_DEVICE);
 	for (i = 0; i < threads; i++)
 		pthread_join(ids[i], NULL);
+	free(ids);
 	close(node);
 	if (sig == SIGUSR1)
 		fprintf(stderr, "ram_handler: the node is gone: %s\n", lost ? strerror(lost) : "its host has let the device go");
