@@ -681,7 +681,7 @@ static void r70_kill(void)
 {
 	const char *s = getenv("CYCLES");
 	int cycles = s ? atoi(s) : 100;
-	double worst = 0;
+	double worst = 0, limit = getenv("SLACK") ? atof(getenv("SLACK")) : 1; /* seconds */
 	for (int i = 0; i < cycles; i++) {
 		pid_t pid = handler("killed", 3);
 		pthread_t t[64];
@@ -692,15 +692,15 @@ static void r70_kill(void)
 		double t0 = now();
 		int st = reap(pid, SIGKILL);
 		CHECK(WIFSIGNALED(st) && WTERMSIG(st) == SIGKILL, "%#x", st);
-		CHECK(now() - t0 < 1, "reaped after %.3f s", now() - t0);
+		CHECK(now() - t0 < limit, "reaped after %.3f s", now() - t0);
 		stop = 1;
 		for (int k = 0; k < 64; k++)
 			pthread_join(t[k], NULL);
-		CHECK(gone("killed", 1000), "still there");
+		CHECK(gone("killed", 1000 * limit), "still there");
 		if (now() - t0 > worst)
 			worst = now() - t0;
 	}
-	CHECK(worst < 1, "the slowest took %.3f s", worst);
+	CHECK(worst < limit, "the slowest took %.3f s", worst);
 	printf("%d kills, the slowest answered and gone after %.1f ms\n", cycles, worst * 1e3);
 }
 
