@@ -50,7 +50,7 @@ test: deps ## all tests, with the race detector
 	@echo "schedules, of which the race detector leaves time for few:"
 	$(GO) test -count=1 -run '^TestExplore' ./ucmd
 	@echo "allocations, which the race detector falsifies:"
-	$(GO) test -count=1 -run 'NoAllocation|DoNotAllocate|AllocatesNothing' ./nbd ./handlers/... ./target ./ucmd/... ./scsi
+	$(GO) test -count=1 -run 'NoAllocation|DoNotAllocate|AllocatesNothing' ./nbd ./handlers/... ./target ./ucmd/... ./scsi ./ioctl/client
 
 .PHONY: explore
 explore: ## every schedule of the lifecycle that EXPLORETIME (60s) for each plan allows, and every fault

@@ -7,7 +7,8 @@ import (
 )
 
 // Port is where subcommands come from and replies go to: rule R23 and the
-// following. *ucmd.Device is one. Several goroutines use it at once.
+// following. *ucmd.Device is one in this process, *client.Device of ioctl/client
+// one at an scst_user node. Several goroutines use it at once.
 type Port interface {
 	// ReplyAndGet gives replies, in order, and then waits for subcommands and
 	// puts them into subs. done is how many replies were taken; if that is

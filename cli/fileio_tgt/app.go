@@ -23,9 +23,10 @@ func runApp(args []string, stdout, stderr io.Writer, serve serveFunc) error {
 	}).Run(expandArgs(args))
 }
 
-// newApp makes the application whose action is to serve. The one subcommand is
-// an application of its own, and the first word: behind an option, or --, the
-// same word is the name of an export.
+// newApp makes the application. Without a subcommand its action is to serve
+// files; each of Commands has flags and an action of its own. A subcommand is
+// the first word: behind an option, or --, the same word is the name of an
+// export.
 func newApp(stdout io.Writer, serve func(*config) error) *cli.App {
 	line := newCommandLine()
 	return &cli.App{
@@ -39,6 +40,7 @@ func newApp(stdout io.Writer, serve func(*config) error) *cli.App {
 		HideVersion:     true,
 		// File names may contain commas.
 		DisableSliceFlagSeparator: true,
+		Commands:                  []*cli.Command{hostCommand(stdout, line, serve)},
 		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
 			return usagef("%s", explainFlagError(err.Error()))
 		},

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -19,6 +20,8 @@ type served struct {
 	// Listeners are the places that are listened on, as bound: with the port
 	// that a port of 0 has become.
 	Listeners []nbd.ListenAddr
+	// Node is where the disks are registered, "" if they are served here.
+	Node string
 	// Control is what signals act on from now on.
 	Control control
 	// Socket is the control socket and Metrics the URL of the metrics; "":
@@ -41,7 +44,13 @@ type servedExport struct {
 // writeBanner tells the operator once, in one write, what is served.
 func writeBanner(stdout io.Writer, cfg *config, s served) error {
 	text := bannerText(cfg, s)
-	if cfg.JSON {
+	switch {
+	case cfg.Host.Mount != "":
+		var err error
+		if text, err = hostBanner(cfg, s); err != nil {
+			return err
+		}
+	case cfg.JSON:
 		var err error
 		if text, err = bannerJSON(cfg, s); err != nil {
 			return err
@@ -56,7 +65,7 @@ func writeBanner(stdout io.Writer, cfg *config, s served) error {
 // bannerText is the banner for people.
 func bannerText(cfg *config, s served) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s: %s over NBD\n", programName, version(), plural(len(s.Exports), "export"))
+	fmt.Fprintf(&b, "%s %s: %s %s\n", programName, version(), plural(len(s.Exports), "export"), s.way())
 	for i, e := range s.Exports {
 		fmt.Fprintf(&b, "\n%s\n", oneLine(e.Name))
 		fmt.Fprintf(&b, "  file      %s\n", oneLine(absolute(e.Path)))
@@ -64,7 +73,7 @@ func bannerText(cfg *config, s served) string {
 		if e.Tail != 0 {
 			fmt.Fprintf(&b, "  tail      the last %s of the file fill no block and are not exported\n", plural(int(e.Tail), "byte"))
 		}
-		fmt.Fprintf(&b, "  access    %s%s\n", access(e), defaultNote(i))
+		fmt.Fprintf(&b, "  access    %s%s\n", access(e), s.defaultNote(i))
 		for _, l := range s.Listeners {
 			fmt.Fprintf(&b, "  uri       %s\n", l.URI(e.Name))
 		}
@@ -96,8 +105,16 @@ func access(e servedExport) string {
 	return "read and write"
 }
 
-func defaultNote(i int) string {
-	if i != 0 {
+// way is how the exports are reached.
+func (s *served) way() string {
+	if s.Node != "" {
+		return "at the node " + oneLine(s.Node)
+	}
+	return "over NBD"
+}
+
+func (s *served) defaultNote(i int) string {
+	if i != 0 || s.Node != "" {
 		return ""
 	}
 	return ", also as the default export"
@@ -108,7 +125,7 @@ func optionsInForce(cfg *config) []string {
 	var words []string
 	for i := range options {
 		opt := &options[i]
-		if !opt.device {
+		if !opt.device || cfg.Device != "" && slices.Contains(notWithDevice, opt.name) {
 			continue
 		}
 		switch text := opt.bind(cfg).String(); {
@@ -130,6 +147,7 @@ type (
 		PID       int               `json:"pid"`
 		Exports   []jsonExport      `json:"exports"`
 		Listeners []jsonListener    `json:"listeners"`
+		Device    string            `json:"device,omitempty"`
 		Options   map[string]string `json:"options"`
 		Control   string            `json:"control,omitempty"`
 		Metrics   string            `json:"metrics,omitempty"`
@@ -158,6 +176,7 @@ func bannerJSON(cfg *config, s served) (string, error) {
 		PID:       os.Getpid(),
 		Exports:   make([]jsonExport, 0, len(s.Exports)),
 		Listeners: make([]jsonListener, 0, len(s.Listeners)),
+		Device:    s.Node,
 		Options:   make(map[string]string),
 		Control:   s.Socket,
 		Metrics:   s.Metrics,

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 
 	"github.com/urfave/cli/v2"
@@ -56,7 +57,7 @@ func (l *commandLine) config(pairs []string) (*config, error) {
 		return nil, err
 	}
 	l.cfg.resolve(l.given)
-	if err := l.cfg.validate(); err != nil {
+	if err := errors.Join(l.cfg.validate(), l.cfg.checkDevice(l.given)); err != nil {
 		return nil, err
 	}
 	return l.cfg, nil

@@ -116,6 +116,8 @@ type config struct {
 
 	// The network. Listen has the spelling of --listen, checked.
 	Listen           []string
+	Device           string // "": serve over NBD; else the node to register with
+	DeviceVersion    string // "": abi.Version
 	MaxConnections   int
 	MaxInflight      int   // requests, per connection
 	MaxInflightBytes int64 // payload, per connection
@@ -132,6 +134,8 @@ type config struct {
 	PIDFile   string // "": none
 	Control   string // path, controlAuto or controlNone
 	Metrics   string // HOST:PORT; "": none
+
+	Host hostConfig // of the subcommand host
 }
 
 // defaultConfig is what an empty command line means; it has no exports yet.
@@ -160,6 +164,7 @@ func defaultConfig() *config {
 		DrainTimeout:     30 * time.Second,
 		LogLevel:         logrus.InfoLevel,
 		LogFormat:        logText,
+		Host:             defaultHostConfig(),
 	}
 }
 

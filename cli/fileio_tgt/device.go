@@ -61,10 +61,9 @@ func openMedium(cfg *config, e exportConfig) (medium, error) {
 	return medium{nullio.New(f.Size(), cfg.ReadOnly), f.Tail()}, f.Close()
 }
 
-// openDisk opens the medium of an export and makes it a disk.
-func (p *program) openDisk(e exportConfig) (*exportedDisk, error) {
-	cfg := p.cfg
-	m, err := p.open(cfg, e)
+// openDisk opens the medium of an export, with open, and makes it a disk.
+func openDisk(cfg *config, e exportConfig, open func(*config, exportConfig) (medium, error)) (*exportedDisk, error) {
+	m, err := open(cfg, e)
 	if err != nil {
 		return nil, err
 	}
@@ -85,20 +84,7 @@ func (p *program) openDisk(e exportConfig) (*exportedDisk, error) {
 // register makes the device and starts its handler.
 func (d *exportedDisk) register(p *program) error {
 	cfg := p.cfg
-	desc := ucmd.Desc{
-		Name: d.name, Type: ucmd.TypeDisk, BlockSize: uint32(cfg.BlockSize),
-		SGVShared: cfg.SGVShared, SGVNoClustered: cfg.SGVNoClustered,
-		SGVSinglePages: int32(cfg.SGVSinglePages), SGVPurgeInterval: purgeSeconds(cfg),
-		NonBlocking: cfg.NonBlocking,
-		// As SCST's fileio_tgt registers its devices.
-		Opt: ucmd.Opt{
-			Parse: uint8(parseTypes[cfg.Parse]), OnFree: uint8(onFreeTypes[cfg.OnFree]),
-			Reuse: uint8(reuseTypes[cfg.MemReuse]), TST: 1, QueueAlg: 1,
-		},
-	}
-	if cfg.SGVShared {
-		desc.SGVName = cfg.Exports[0].Name
-	}
+	desc := d.desc(cfg)
 	var obs ucmd.Observer
 	if cfg.Debug != 0 {
 		obs = eventLog{p.log.WithField("device", d.name)}
@@ -123,6 +109,25 @@ func (d *exportedDisk) register(p *program) error {
 		})
 	}()
 	return nil
+}
+
+// desc is how the device is registered, here or at a node.
+func (d *exportedDisk) desc(cfg *config) ucmd.Desc {
+	desc := ucmd.Desc{
+		Name: d.name, Type: ucmd.TypeDisk, BlockSize: uint32(cfg.BlockSize),
+		SGVShared: cfg.SGVShared, SGVNoClustered: cfg.SGVNoClustered,
+		SGVSinglePages: int32(cfg.SGVSinglePages), SGVPurgeInterval: purgeSeconds(cfg),
+		NonBlocking: cfg.NonBlocking,
+		// As SCST's fileio_tgt registers its devices.
+		Opt: ucmd.Opt{
+			Parse: uint8(parseTypes[cfg.Parse]), OnFree: uint8(onFreeTypes[cfg.OnFree]),
+			Reuse: uint8(reuseTypes[cfg.MemReuse]), TST: 1, QueueAlg: 1,
+		},
+	}
+	if cfg.SGVShared {
+		desc.SGVName = cfg.Exports[0].Name
+	}
+	return desc
 }
 
 func purgeSeconds(cfg *config) int32 {

@@ -17,6 +17,8 @@
 //	serve.go            builds devices, handlers and listeners from a config
 //	report.go           what devices report, as log records
 //	cutoff.go           what follows when a handler is cut off
+//	node.go             the same for disks that are registered with a node
+//	host*.go            the subcommand host: its options, wiring and banner
 //	banner.go           what the operator is told once, as text or JSON
 //	help.go, version.go what --help and --version print
 //	logging.go          logrus set-up and the log file that can be reopened

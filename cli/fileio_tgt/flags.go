@@ -219,6 +219,19 @@ var options = []option{
 		bind: func(c *config) value { return &listValue{p: &c.Listen} },
 	},
 	{
+		name: "device", category: catNet, arg: "NODE", def: "none",
+		usage: "Register the disks with this scst_user node instead of serving them over NBD: the node of a running " +
+			"fileio_tgt host, or /dev/scst_user of the kernel module. Its host offers them to clients. Options of the " +
+			"network and of the host are refused with it.",
+		bind: func(c *config) value { return textValue{&c.Device} },
+	},
+	{
+		name: "device_version", category: catNet, arg: "STRING", def: "that of the recorded module",
+		usage: "Interface version (DEV_USER_VERSION) to register with. A kernel module accepts only that of the headers " +
+			"it was built with. Needs --device.",
+		bind: func(c *config) value { return textValue{&c.DeviceVersion} },
+	},
+	{
 		name: "max_connections", category: catNet, arg: "COUNT",
 		usage: "The most clients connected at once, negotiating ones included. Further ones wait until one leaves.",
 		bind:  func(c *config) value { return intValue{&c.MaxConnections, 1, 65536} },

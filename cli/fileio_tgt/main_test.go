@@ -15,6 +15,7 @@ import (
 var rewrite = flag.Bool("rewrite", false, "write the golden files and generated parts of the documents anew")
 
 func TestMain(m *testing.M) {
+	becomeAnotherProcess()
 	// The runtime keeps the goroutine that hands signals out.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("os/signal.loop"))
 }

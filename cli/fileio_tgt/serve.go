@@ -18,6 +18,9 @@ import (
 // serve puts the rooms together: a device for each export, an NBD server in
 // front of them. It is a serveFunc.
 func serve(ctx context.Context, cfg *config, log *logrus.Logger, ready func(served)) error {
+	if cfg.Device != "" {
+		return serveNode(ctx, cfg, log, ready)
+	}
 	return newProgram(cfg, log).run(ctx, ready)
 }
 
@@ -110,7 +113,7 @@ type program struct {
 // openMedia opens every file before anything else is touched.
 func (p *program) openMedia() error {
 	for _, e := range p.cfg.Exports {
-		d, err := p.openDisk(e)
+		d, err := openDisk(p.cfg, e, p.open)
 		if err != nil {
 			return err
 		}

@@ -23,19 +23,7 @@ func serve(name string, h handlers.Handler) (*device, error) {
 	// The handler's data buffers. The device reaches them by their addresses,
 	// as the kernel would those of a handler in another process.
 	buffers := arena.New(arena.Options{})
-	dev, err := ucmd.NewRegistry(ucmd.Limits{}).Register(ucmd.Desc{
-		Name: name, Type: ucmd.TypeDisk, BlockSize: disk.DefaultBlockSize,
-		Opt: ucmd.Opt{
-			// Commands that the standard parser does not know go to the
-			// handler's Parse.
-			Parse: uint8(ucmd.ParseException),
-			// Buffers serve one command after the other, so nobody needs to
-			// hear when a command is freed.
-			Reuse: uint8(ucmd.ReuseAll), OnFree: uint8(ucmd.OnFreeIgnore),
-			// What the disk says in its control mode page.
-			TST: 1, QueueAlg: 1,
-		},
-	}, handlers.Memory{Arena: buffers}, nil)
+	dev, err := ucmd.NewRegistry(ucmd.Limits{}).Register(describe(name), handlers.Memory{Arena: buffers}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -57,4 +45,21 @@ func (d *device) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	return errors.Join(err, d.Close(ctx))
+}
+
+// describe says what is registered, here or at a node.
+func describe(name string) ucmd.Desc {
+	return ucmd.Desc{
+		Name: name, Type: ucmd.TypeDisk, BlockSize: disk.DefaultBlockSize,
+		Opt: ucmd.Opt{
+			// Commands that the standard parser does not know go to the
+			// handler's Parse.
+			Parse: uint8(ucmd.ParseException),
+			// Buffers serve one command after the other, so nobody needs to
+			// hear when a command is freed.
+			Reuse: uint8(ucmd.ReuseAll), OnFree: uint8(ucmd.OnFreeIgnore),
+			// What the disk says in its control mode page.
+			TST: 1, QueueAlg: 1,
+		},
+	}
 }

@@ -12,6 +12,12 @@
 //     command to that disk; with -counter it stands in front of it.
 //
 // device.go puts a handler into service, and this file an NBD server in front.
+//
+// The same handler can serve a device of somebody else's: with -node it registers
+// with the scst_user node of a running host, or of the kernel module (node.go).
+//
+//	fileio_tgt host --mount /run/scst
+//	go run ./examples/go-handler -node /run/scst/scst_user
 package main
 
 import (
@@ -47,6 +53,7 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	flags := flag.NewFlagSet("go-handler", flag.ContinueOnError)
 	listen := flags.String("listen", "tcp:127.0.0.1:10809", "where to serve: unix:/path or tcp:host:port")
 	size := flags.Int64("size", 64<<20, "the size of the disk, in bytes")
+	node := flags.String("node", "", "register with this scst_user node instead of serving NBD")
 	count := flags.Bool("counter", false, "add the command READ COUNTERS (C0h)")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -64,6 +71,10 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	var h handlers.Handler = d
 	if *count {
 		h = &counter{Disk: d}
+	}
+
+	if *node != "" {
+		return serveNode(ctx, *node, h, out)
 	}
 
 	// The device, and the handler at work behind it.

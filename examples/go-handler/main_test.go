@@ -18,10 +18,14 @@ import (
 
 	"scstuser/handlers"
 	"scstuser/handlers/backingtest"
+	"scstuser/internal/nodehost"
 	"scstuser/nbd/nbdtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	nodehost.Main()
+	goleak.VerifyTestMain(m)
+}
 
 // start runs the program until the test ends, and returns what it printed.
 func start(t *testing.T, args ...string) (printed string) {
