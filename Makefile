@@ -48,7 +48,7 @@ deps: ## install the programs that the tests check us with, if they are missing
 test: deps ## all tests, with the race detector
 	$(GO) test -race -shuffle=on -timeout 20m ./...
 	@echo "allocations, which the race detector falsifies:"
-	$(GO) test -count=1 -run 'NoAllocation|DoNotAllocate|AllocatesNothing' ./nbd ./handlers/... ./target ./ucmd/... ./scsi
+	$(GO) test -count=1 -run 'NoAllocation|DoNotAllocate|AllocatesNothing' ./nbd ./handlers/... ./target ./ucmd/... ./scsi ./ioctl/node
 
 .PHONY: bench
 bench: deps ## speed, side by side with nbdkit and qemu-nbd; ARGS='...' goes to the program
