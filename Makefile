@@ -54,6 +54,10 @@ test: deps ## all tests, with the race detector
 bench: deps ## speed, side by side with nbdkit and qemu-nbd; ARGS='...' goes to the program
 	$(GO) run ./internal/nbdbench $(ARGS)
 
+.PHONY: bench-ioctl
+bench-ioctl: ## what a command costs through the node, with a handler in its own process; needs root and /dev/fuse
+	$(GO) run ./internal/benchioctl $(ARGS)
+
 .PHONY: bench-lifecycle
 bench-lifecycle: ## what a command costs from parse to on-free, as tables; a minute; BENCHCOUNT (3)
 	$(GO) test -run '^$$' -bench '^BenchmarkLifecycle$$' -benchtime 200ms -count $(or $(BENCHCOUNT),3) ./handlers | $(GO) run ./internal/benchlifecycle -max 1000

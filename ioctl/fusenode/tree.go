@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fs"
@@ -19,6 +20,10 @@ import (
 // tree is the mount's content.
 type tree struct {
 	opt Options
+
+	// ioctls counts the calls on the node, copies the system calls that reached
+	// into their callers' memory.
+	ioctls, copies atomic.Uint64
 
 	// mu guards what follows.
 	mu sync.Mutex
