@@ -55,10 +55,15 @@ test: deps ## all tests, with the race detector
 .PHONY: explore
 explore: ## every schedule of the lifecycle that EXPLORETIME (60s) for each plan allows, and every fault
 	$(GO) test -count=1 -timeout 0 -run 'TestExplore' -v ./ucmd -explore.time $(or $(EXPLORETIME),60s)
+	$(GO) test -count=1 -run 'NoAllocation|DoNotAllocate|AllocatesNothing' ./nbd ./handlers/... ./target ./ucmd/... ./scsi ./ioctl/node
 
 .PHONY: bench
 bench: deps ## speed, side by side with nbdkit and qemu-nbd; ARGS='...' goes to the program
 	$(GO) run ./internal/nbdbench $(ARGS)
+
+.PHONY: bench-ioctl
+bench-ioctl: ## what a command costs through the node, with a handler in its own process; needs root and /dev/fuse
+	$(GO) run ./internal/benchioctl $(ARGS)
 
 .PHONY: bench-lifecycle
 bench-lifecycle: ## what a command costs from parse to on-free, as tables; a minute; BENCHCOUNT (3)

@@ -84,6 +84,12 @@ func usable(dir string, l logger) error {
 // NodePath is where handlers find the node.
 func (m *Mounted) NodePath() string { return filepath.Join(m.dir, NodeName) }
 
+// Counters are what the node has done since it was mounted: ioctls, and system
+// calls that reached into their callers' memory.
+func (m *Mounted) Counters() (ioctls, copies uint64) {
+	return m.tree.ioctls.Load(), m.tree.copies.Load()
+}
+
 // Close unmounts. Programs that still have files of the mount open are cut off:
 // their calls fail with ENOTCONN or ECONNABORTED. The host was closed before,
 // so nobody's command is lost by that. It waits for requests under way, or for

@@ -101,7 +101,7 @@ func TestR52BadBuffers(t *testing.T) {
 	}
 	w := r.write(pattern(4096, 1))
 	c := r.expect(abi.SubcodeAllocMem)
-	r.reply(allocReply(c, short+8), syscall.EINVAL) // R51
+	r.reply(allocReply(c, r.mem.alloc(8192)+8), syscall.EINVAL) // R51: it is there, but not aligned
 	r.ends(w, scsi.CheckCondition, scsi.SenseHardwareInternalFailure)
 	if s := &r.file.att.space.store; s.live != 0 {
 		t.Errorf("%d host buffers are left of refused ones", s.live)

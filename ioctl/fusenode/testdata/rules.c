@@ -387,6 +387,18 @@ static void *get_run(void *arg)
 	return NULL;
 }
 
+/* interrupt interrupts a get until it returns: one signal could come before the
+ * thread is in it. */
+static void interrupt(pthread_t t, struct getter *g)
+{
+	for (int i = 0; !g->over && i < 1000; i++) {
+		pthread_kill(t, SIGUSR1);
+		nap(10);
+	}
+	CHECK(g->over, "the get can't be interrupted");
+	pthread_join(t, NULL);
+}
+
 static void r24_eintr(void)
 {
 	struct getter g = { .fd = node(0) };
@@ -395,8 +407,7 @@ static void r24_eintr(void)
 	pthread_t t = spawn(get_run, (long)&g);
 	nap(50);
 	CHECK(!g.over, "the get did not wait");
-	pthread_kill(t, SIGUSR1);
-	pthread_join(t, NULL);
+	interrupt(t, &g);
 	CHECK(g.rc == -1 && g.err == EINTR, "%d %d", g.rc, g.err);
 	close(g.fd);
 }
@@ -558,8 +569,7 @@ static void vanishing_buffer(void)
 	pthread_t t = spawn(get_run, (long)&g);
 	CHECK(wait_io(x)->n == -1 && x->err == EIO, "%zd %d", x->n, x->err);
 	CHECK(!g.over, "the handler saw it: %#x", g.c.subcode);
-	pthread_kill(t, SIGUSR1);
-	pthread_join(t, NULL);
+	interrupt(t, &g);
 	leave(fd, l);
 }
 
@@ -615,8 +625,7 @@ static void close_while_blocked(void)
 	CHECK(now() - t0 < 0.5, "close waited");
 	nap(50);
 	CHECK(!g.over && !access(path("devices/%s", "cwb"), F_OK), "gone under a blocked get (fact 20)");
-	pthread_kill(t, SIGUSR1);
-	pthread_join(t, NULL);
+	interrupt(t, &g);
 	CHECK(gone("cwb", 1000), "still there");
 }
 
