@@ -50,12 +50,11 @@ test: deps ## all tests, with the race detector
 	@echo "schedules, of which the race detector leaves time for few:"
 	$(GO) test -count=1 -run '^TestExplore' ./ucmd
 	@echo "allocations, which the race detector falsifies:"
-	$(GO) test -count=1 -run 'NoAllocation|DoNotAllocate|AllocatesNothing' ./nbd ./handlers/... ./target ./ucmd/... ./scsi ./ioctl/client
+	$(GO) test -count=1 -run 'NoAllocation|DoNotAllocate|AllocatesNothing' ./nbd ./handlers/... ./target ./ucmd/... ./scsi ./ioctl/client ./ioctl/node
 
 .PHONY: explore
 explore: ## every schedule of the lifecycle that EXPLORETIME (60s) for each plan allows, and every fault
 	$(GO) test -count=1 -timeout 0 -run 'TestExplore' -v ./ucmd -explore.time $(or $(EXPLORETIME),60s)
-	$(GO) test -count=1 -run 'NoAllocation|DoNotAllocate|AllocatesNothing' ./nbd ./handlers/... ./target ./ucmd/... ./scsi ./ioctl/node
 
 .PHONY: bench
 bench: deps ## speed, side by side with nbdkit and qemu-nbd; ARGS='...' goes to the program

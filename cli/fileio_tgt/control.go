@@ -7,6 +7,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
 	"scstuser/internal/status"
 	"scstuser/nbd"
 	"scstuser/ucmd"
@@ -31,10 +33,18 @@ type introspection struct {
 	socket, metrics string
 }
 
+// open starts answering what cfg says should be.
+func (i *introspection) open(cfg *config, log *logrus.Logger, src status.Source) error {
+	if err := i.openControl(cfg, log, src); err != nil {
+		return err
+	}
+	return i.openMetrics(cfg, log, src)
+}
+
 // openControl starts answering on the control socket. Without one that was
 // asked for there is no start; the default one is a convenience.
-func (p *program) openControl() error {
-	path := p.cfg.Control
+func (i *introspection) openControl(cfg *config, log *logrus.Logger, src status.Source) error {
+	path := cfg.Control
 	if path == controlNone {
 		return nil
 	}
@@ -47,13 +57,13 @@ func (p *program) openControl() error {
 	}
 	switch {
 	case err == nil:
-		p.status.socket = absolute(path)
-		p.status.servers = append(p.status.servers, status.Serve(l, status.ControlHandler(p), p.log.WithField("socket", path)))
+		i.socket = absolute(path)
+		i.servers = append(i.servers, status.Serve(l, status.ControlHandler(src), log.WithField("socket", path)))
 		return nil
-	case p.cfg.Control != controlAuto:
+	case cfg.Control != controlAuto:
 		return fmt.Errorf("--control: %w", err)
 	}
-	p.log.WithError(err).Warn("there is no control socket, so \"" + programName + " status\" does not find this process; " +
+	log.WithError(err).Warn("there is no control socket, so \"" + programName + " status\" does not find this process; " +
 		"--control PATH makes one elsewhere, --control none does without")
 	return nil
 }
@@ -73,50 +83,57 @@ func listenDefault() (path string, l net.Listener, err error) {
 }
 
 // openMetrics starts answering Prometheus, if that was asked for.
-func (p *program) openMetrics() error {
-	if p.cfg.Metrics == "" {
+func (i *introspection) openMetrics(cfg *config, log *logrus.Logger, src status.Source) error {
+	if cfg.Metrics == "" {
 		return nil
 	}
-	l, err := net.Listen("tcp", p.cfg.Metrics)
+	l, err := net.Listen("tcp", cfg.Metrics)
 	if err != nil {
-		return fmt.Errorf("--metrics %s: %w", p.cfg.Metrics, pathCause(err))
+		return fmt.Errorf("--metrics %s: %w", cfg.Metrics, pathCause(err))
 	}
 	addr := nbd.ListenAddrOf(l)
-	p.status.metrics = "http://" + addr.Address + "/metrics"
-	p.status.servers = append(p.status.servers, status.Serve(l, status.MetricsHandler(p), p.log.WithField("metrics", addr.Address)))
-	log := p.log.WithField("url", p.status.metrics)
+	i.metrics = "http://" + addr.Address + "/metrics"
+	i.servers = append(i.servers, status.Serve(l, status.MetricsHandler(src), log.WithField("metrics", addr.Address)))
+	told := log.WithField("url", i.metrics)
 	if exposed(addr) {
-		log.Warn("other hosts may be able to read the metrics, and there is no authentication")
+		told.Warn("other hosts may be able to read the metrics, and there is no authentication")
 		return nil
 	}
-	log.Info("metrics for Prometheus")
+	told.Info("metrics for Prometheus")
 	return nil
 }
 
-// stopStatus stops answering, and removes the control socket.
-func (p *program) stopStatus() {
+// close stops answering, and removes the control socket.
+func (i *introspection) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeStatusTimeout)
 	defer cancel()
-	for _, s := range p.status.servers {
+	for _, s := range i.servers {
 		s.Close(ctx)
 	}
 }
 
 var _ status.Source = (*program)(nil)
 
-// Snapshot implements status.Source.
-func (p *program) Snapshot(commands bool) *status.Snapshot {
+// snapshot is what all programs have to tell; devices are added to it.
+func (i *introspection) snapshot(server *nbd.Server, listeners []net.Listener) *status.Snapshot {
 	now := time.Now()
 	s := &status.Snapshot{
 		Format: status.Format, Program: programName, Version: version(), PID: os.Getpid(),
-		Time: now.UTC(), Started: p.status.started.UTC(), Uptime: now.Sub(p.status.started).Seconds(),
+		Time: now.UTC(), Started: i.started.UTC(), Uptime: now.Sub(i.started).Seconds(),
 		Listeners: []status.Listener{}, Devices: []status.Device{}, Options: map[string]string{},
-		Runtime: status.RuntimeNow(), Releases: status.ReleasesOf(p.registry),
+		Runtime: status.RuntimeNow(),
 	}
-	for _, l := range p.opened {
+	for _, l := range listeners {
 		s.Listeners = append(s.Listeners, status.Listener(nbd.ListenAddrOf(l)))
 	}
-	s.Connections.Now, s.Connections.Limit = p.server.Connections()
+	s.Connections.Now, s.Connections.Limit = server.Connections()
+	return s
+}
+
+// Snapshot implements status.Source.
+func (p *program) Snapshot(commands bool) *status.Snapshot {
+	s := p.status.snapshot(p.server, p.opened)
+	s.Releases = status.ReleasesOf(p.registry.Releases())
 	buffers := p.arena.Stats()
 	s.Buffers = status.Buffers{Live: buffers.LiveBytes, Peak: buffers.PeakBytes, Limit: p.cfg.MaxBufferBytes}
 	for i := range options {

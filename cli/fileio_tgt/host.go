@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/sirupsen/logrus"
 
+	"scstuser/internal/status"
 	"scstuser/ioctl/fusenode"
 	"scstuser/ioctl/node"
 	"scstuser/ioctl/trace"
@@ -30,7 +32,8 @@ func serveWhat(ctx context.Context, cfg *config, log *logrus.Logger, ready func(
 // serveHost puts the rooms together for handlers in other processes: the node on
 // its mount, an NBD server, and an export for each device that comes.
 func serveHost(ctx context.Context, cfg *config, log *logrus.Logger, ready func(served)) (err error) {
-	p := &hostProgram{cfg: cfg, log: log, over: make(chan struct{})}
+	p := &hostProgram{cfg: cfg, log: log, over: make(chan struct{}), sizes: map[string]uint64{}}
+	p.status.started = time.Now()
 	defer func() {
 		if !p.started {
 			err = errors.Join(err, p.release(context.Background()))
@@ -40,7 +43,7 @@ func serveHost(ctx context.Context, cfg *config, log *logrus.Logger, ready func(
 		return err
 	}
 	p.started = true
-	s := served{Control: p}
+	s := served{Control: p, Socket: p.status.socket, Metrics: p.status.metrics}
 	for _, l := range p.listeners {
 		s.Listeners = append(s.Listeners, nbd.ListenAddrOf(l))
 		p.accepting.Go(func() {
@@ -68,7 +71,12 @@ type hostProgram struct {
 	host      *node.Host
 	mounted   *fusenode.Mounted
 	link      nodeLink
+	status    introspection
 	started   bool
+
+	// mu guards sizes, in bytes, of the exports by name.
+	mu    sync.Mutex
+	sizes map[string]uint64
 
 	accepting sync.WaitGroup
 	shutdown  sync.Once
@@ -97,7 +105,7 @@ func (p *hostProgram) start() error {
 		p.listeners = append(p.listeners, l)
 	}
 	o := node.Options{
-		Limits:   ucmd.Limits{MaxIdlePages: int(cfg.MaxCachedBytes / ucmd.PageSize)},
+		Limits:   p.limits(),
 		Versions: cfg.Host.versions(), MaxDevices: cfg.Host.MaxDevices, MaxBuffers: cfg.MaxBufferBytes,
 		Serve: p.export, Log: p.log,
 	}
@@ -124,9 +132,19 @@ func (p *hostProgram) start() error {
 		return err
 	}
 	if cfg.Host.Link != "" {
-		return p.link.make(cfg.Host.Link, p.mounted.NodePath())
+		if err := p.link.make(cfg.Host.Link, p.mounted.NodePath()); err != nil {
+			return err
+		}
 	}
-	return nil
+	return p.status.open(cfg, p.log, p)
+}
+
+// limits are those of every device.
+func (p *hostProgram) limits() ucmd.Limits {
+	// What is cut off is a process that goes on without its device.
+	l := limits(p.cfg, reporter{log: p.log, cutOff: func(string) {}})
+	l.HandlerGrace = p.cfg.Host.HandlerGrace
+	return l
 }
 
 // How long the questions to a new device may take, and how long to wait before
@@ -147,8 +165,10 @@ func (p *hostProgram) export(ctx context.Context, d *ucmd.Device) {
 		switch {
 		case err == nil:
 			log.WithField("size", e.Size()).Info("exported over NBD")
+			p.setSize(name, e.Size())
 			<-ctx.Done()
 			p.unexport(e, log)
+			p.setSize(name, 0)
 			return
 		case errors.Is(err, nbd.ErrServerClosed):
 			<-ctx.Done()
@@ -172,6 +192,37 @@ func (p *hostProgram) unexport(e *nbd.Export, log *logrus.Entry) {
 		log.WithError(err).Warn("the export is gone, but its session with the device has not ended")
 	}
 }
+
+// setSize notes an export's size, 0 for one that is gone.
+func (p *hostProgram) setSize(name string, size uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sizes[name] = size
+	if size == 0 {
+		delete(p.sizes, name)
+	}
+}
+
+var _ status.Source = (*hostProgram)(nil)
+
+// Snapshot implements status.Source.
+func (p *hostProgram) Snapshot(commands bool) *status.Snapshot {
+	s := p.status.snapshot(p.server, p.listeners)
+	s.Releases = status.ReleasesOf(p.host.Releases())
+	s.Buffers.Limit = p.cfg.MaxBufferBytes
+	for _, d := range p.host.Devices() {
+		device := status.DeviceOf(d, commands)
+		p.mu.Lock()
+		device.Size = p.sizes[device.Name]
+		p.mu.Unlock()
+		s.Devices = append(s.Devices, device)
+	}
+	slices.SortFunc(s.Devices, func(a, b status.Device) int { return strings.Compare(a.Name, b.Name) })
+	return s
+}
+
+// Device implements status.Source.
+func (p *hostProgram) Device(name string) *ucmd.Device { return p.host.Device(name) }
 
 // Resize implements control: initiators are told to ask for the size again.
 func (p *hostProgram) Resize() {
@@ -205,6 +256,7 @@ func (p *hostProgram) release(ctx context.Context) error {
 	if p.mounted != nil {
 		errs = append(errs, p.mounted.Close(ctx))
 	}
+	p.status.close() // till here one could see what the end waits for
 	if p.recorder != nil {
 		if err := p.recorder.Close(); err != nil {
 			errs = append(errs, fmt.Errorf("finish the recording %s: %w", p.cfg.Host.Record, err))

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"scstuser/ioctl/abi"
 )
@@ -22,6 +23,9 @@ type hostConfig struct {
 	Versions   []string // accepted interface versions, as given
 	Record     string   // a trace; "": none
 	MaxDevices int
+	// HandlerGrace is how long the commands of a handler that died wait for
+	// another one; 0: they fail.
+	HandlerGrace time.Duration
 }
 
 // defaultHostConfig is what an empty command line of host means; it has no

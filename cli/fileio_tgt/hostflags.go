@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 )
@@ -50,6 +51,14 @@ var hostOnly = []option{
 		bind: func(c *config) value { return textValue{&c.Host.Record} },
 	},
 	{
+		name: "handler_grace", category: catHost, arg: "TIME",
+		usage: "When a handler dies, keep the commands that it had for this long: if a handler registers a device of the same " +
+			"name in time they are sent to that one, in their order, and clients see only a pause. For handlers whose " +
+			"completed writes outlive their process, in a file say: what one kept in its own memory is lost, and nobody is " +
+			"told. 0: commands fail at once.",
+		bind: func(c *config) value { return durationValue{p: &c.Host.HandlerGrace, min: time.Second, max: 24 * time.Hour, zeroOK: true} },
+	},
+	{
 		name: "max_devices", category: catHost, arg: "COUNT",
 		usage: "The most devices that handlers can have registered at once.",
 		bind:  func(c *config) value { return intValue{&c.Host.MaxDevices, 1, 1 << 20} },
@@ -59,6 +68,7 @@ var hostOnly = []option{
 // hostShares are the options that host has in common with the program itself.
 var hostShares = []string{
 	"listen", "max_connections", "max_inflight", "max_inflight_bytes", "max_buffers", "max_cached",
+	"max_ucmds", "cmd_timeout", "cmd_timeout_action", "attach_timeout", "suspend_timeout", "release_timeout", "control", "metrics",
 	"handshake_timeout", "drain_timeout", "log-level", "log-format", "log-file", "debug", "json", "pid-file", "help",
 }
 
@@ -114,8 +124,10 @@ func (l *commandLine) hostConfig(rest []string) (*config, error) {
 		return nil, usagef("host takes options only, not %s", shellQuote(rest[0]))
 	}
 	l.cfg.resolve(l.given)
-	if err := l.cfg.checkDebug(); err != nil {
-		return nil, err
+	for _, check := range []func() error{l.cfg.checkDebug, l.cfg.checkCmdTimeout, l.cfg.checkMetrics} {
+		if err := check(); err != nil {
+			return nil, err
+		}
 	}
 	return l.cfg, l.cfg.checkHost()
 }

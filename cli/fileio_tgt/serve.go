@@ -59,7 +59,7 @@ func (p *program) run(ctx context.Context, ready func(served)) (err error) {
 	if err := p.export(ctx); err != nil {
 		return err
 	}
-	if err := errors.Join(p.openControl(), p.openMetrics()); err != nil {
+	if err := p.status.open(p.cfg, p.log, p); err != nil {
 		return err
 	}
 	p.started = true
@@ -234,7 +234,7 @@ func (p *program) release(ctx context.Context) error {
 	for _, d := range p.disks {
 		errs = append(errs, d.release(ctx))
 	}
-	p.stopStatus() // till here one could see what the end waits for
+	p.status.close() // till here one could see what the end waits for
 	if err := errors.Join(errs...); err != nil {
 		return err // a handler that still runs uses the buffers
 	}

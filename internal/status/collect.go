@@ -63,9 +63,8 @@ func graceOf(g ucmd.GraceStatus) *Grace {
 	return nil
 }
 
-// ReleasesOf describes the releases of r's devices so far.
-func ReleasesOf(r *ucmd.Registry) Releases {
-	s := r.Releases()
+// ReleasesOf is s in the form of a snapshot.
+func ReleasesOf(s ucmd.ReleaseStats) Releases {
 	return Releases{Ended: s.Ended, Stuck: s.Stuck, Abandoned: s.Abandoned}
 }
 

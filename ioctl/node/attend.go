@@ -14,10 +14,24 @@ type attended struct {
 	file  *File
 	dev   *ucmd.Device // set before gone can end
 	space *space
-	// gone ends when the release begins; over is closed when nothing is left.
+	// gone ends when the handler has gone; over is closed when nothing is left,
+	// or another handler has the device.
 	gone   context.Context
 	cancel context.CancelFunc
 	over   chan struct{}
+	name   string
+	// former is the device that this one is to continue, nil if there is none.
+	former *attended
+	// service is what is done for the device's clients; a handler that
+	// continues another one's device has that one's. Set with dev.
+	service *service
+}
+
+// service has a device served, whoever its handler is.
+type service struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
 	// fetching is closed with the first get. Until then the handler may still
 	// be setting itself up: an ATTACH_SESS would hold its SET_OPTIONS up, and
 	// nobody would answer it.
@@ -26,49 +40,86 @@ type attended struct {
 }
 
 func newAttended(f *File) *attended {
-	a := &attended{file: f, over: make(chan struct{}), fetching: make(chan struct{})}
+	a := &attended{file: f, over: make(chan struct{})}
 	a.gone, a.cancel = context.WithCancel(context.Background())
 	return a
 }
 
+// serve begins to serve a device.
+func (h *Host) serve(d *ucmd.Device) *service {
+	s := &service{fetching: make(chan struct{})}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	if h.opt.Serve != nil {
+		s.wg.Go(func() {
+			select {
+			case <-s.fetching:
+				h.opt.Serve(s.ctx, d)
+			case <-s.ctx.Done():
+			}
+		})
+	}
+	return s
+}
+
+// end ends the service and waits for that.
+func (s *service) end() {
+	s.cancel()
+	s.wg.Wait()
+}
+
 // fetches notes that the handler has asked for commands.
-func (a *attended) fetches() {
-	if !a.fetched.Load() && !a.fetched.Swap(true) {
-		close(a.fetching)
+func (s *service) fetches() {
+	if !s.fetched.Load() && !s.fetched.Swap(true) {
+		close(s.fetching)
 	}
 }
 
 // leaving says whether the release has begun.
 func (a *attended) leaving() bool { return a.gone.Err() != nil }
 
-// attend is the goroutine of a device: it has it served, and clears away what
-// is left when its handler has gone.
+// attend is the goroutine of a device: it clears away what is left when its
+// handler has gone, unless another handler has taken the device over.
 func (h *Host) attend(a *attended) {
-	name := a.dev.Desc().Name
-	log := h.opt.Log.WithField("device", name)
+	log := h.opt.Log.WithField("device", a.dev.Desc().Name)
 	log.Info("registered by a handler")
-	var serving sync.WaitGroup
-	if h.opt.Serve != nil {
-		serving.Go(func() {
-			select {
-			case <-a.fetching:
-				h.opt.Serve(a.gone, a.dev)
-			case <-a.gone.Done():
-			}
-		})
+	select {
+	case <-a.gone.Done():
+	case <-a.dev.Released(): // it was cut off
+		a.cancel()
 	}
-	<-a.gone.Done()
-	a.dev.Release()
-	serving.Wait()
+	if h.opt.Limits.HandlerGrace > 0 && a.dev.Grace().Waiting {
+		log.WithField("grace", h.opt.Limits.HandlerGrace).Warn("its handler has closed the node or ended; commands wait for another one to register the device")
+	}
+	if h.opt.Limits.HandlerGrace <= 0 {
+		a.service.cancel() // now: clients need not wait for the release
+	}
+	<-a.dev.Released()
+	continued := h.continued(a.dev)
+	if !continued {
+		a.service.end()
+	}
 	err := a.dev.Close(context.Background())
 	var stuck *ucmd.StuckError
-	if errors.As(err, &stuck) {
+	switch {
+	case errors.As(err, &stuck):
 		log.WithError(err).Error("released, but not everything could be cleared away")
-	} else {
+	case continued:
+		log.Info("another handler has the device")
+	default:
 		log.Info("released: its handler has closed the node or ended")
 	}
 	a.file.calls.Wait() // a call under way may be using the space
 	h.leaveSpace(a.space)
-	h.forget(name)
+	h.forget(a)
 	close(a.over)
+}
+
+// continued says whether another device has taken d's place.
+func (h *Host) continued(d *ucmd.Device) bool {
+	for _, x := range h.reg.Devices() {
+		if x != d && x.Target() == d.Target() {
+			return true
+		}
+	}
+	return false
 }

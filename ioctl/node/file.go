@@ -87,10 +87,10 @@ func (f *File) ioctl(ctx context.Context, c *Call, rec *recording) (int32, sysca
 	defer x.put()
 	switch c.Cmd {
 	case abi.IoctlReplyAndGetMulti:
-		a.fetches()
+		a.service.fetches()
 		return x.multi(ctx)
 	case abi.IoctlReplyAndGetCmd:
-		a.fetches()
+		a.service.fetches()
 		return x.getOne(ctx)
 	}
 	f.takeRestart(c.TID) // another call: nothing is restarted any more
@@ -144,18 +144,19 @@ func (f *File) Device() *ucmd.Device {
 // Ioctl has returned; tid is the closer's thread, if known, for recordings.
 func (f *File) Close(tid int) {
 	f.host.recordRelease(f, tid)
-	f.shut()
+	f.shut((*ucmd.Device).HandlerGone)
 }
 
-// shut begins the release of the file's device and refuses further calls.
-func (f *File) shut() {
+// shut refuses further calls and, with end, begins the release of the file's
+// device, or the wait for another handler.
+func (f *File) shut(end func(*ucmd.Device)) {
 	f.mu.Lock()
 	f.closed = true
 	a := f.att
 	f.mu.Unlock()
 	if a != nil {
+		end(a.dev) // at once: calls that wait return now
 		a.cancel()
-		a.dev.Release() // at once: calls that wait return now
 	}
 }
 

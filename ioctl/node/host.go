@@ -45,6 +45,19 @@ func New(o Options) *Host {
 // included, in no particular order.
 func (h *Host) Devices() []*ucmd.Device { return h.reg.Devices() }
 
+// Device returns the device of that name, nil if there is none.
+func (h *Host) Device(name string) *ucmd.Device {
+	for _, d := range h.reg.Devices() {
+		if d.Desc().Name == name {
+			return d
+		}
+	}
+	return nil
+}
+
+// Releases counts the releases so far.
+func (h *Host) Releases() ucmd.ReleaseStats { return h.reg.Releases() }
+
 // Open makes an open file description of the node; nonBlocking is O_NONBLOCK
 // of the open flags (rule R10). tid is the opener's thread, for recordings.
 func (h *Host) Open(nonBlocking bool, tid int) *File {
@@ -68,7 +81,7 @@ func (h *Host) Close(ctx context.Context) error {
 	}
 	h.mu.Unlock()
 	for _, a := range all {
-		a.file.shut()
+		a.file.shut((*ucmd.Device).Release)
 	}
 	over := make(chan struct{})
 	go func() {
@@ -108,6 +121,14 @@ func (h *Host) reserve(ctx context.Context, name string, a *attended) error {
 			h.mu.Unlock()
 			return nil
 		}
+		if old.leaving() && old.dev != nil && old.dev.Grace().Waiting {
+			// Whether a may continue it is the registry's to say.
+			a.former = old
+			h.devices[name] = a
+			h.attending.Add(1)
+			h.mu.Unlock()
+			return nil
+		}
 		h.mu.Unlock()
 		if !old.leaving() {
 			return fmt.Errorf("register device %q: a device of that name exists: %w", name, syscall.EEXIST)
@@ -122,10 +143,46 @@ func (h *Host) reserve(ctx context.Context, name string, a *attended) error {
 	}
 }
 
-// forget gives a name back.
-func (h *Host) forget(name string) {
+// forget gives a's name back, unless another handler has the device.
+func (h *Host) forget(a *attended) {
 	h.mu.Lock()
-	delete(h.devices, name)
+	if h.devices[a.name] == a {
+		delete(h.devices, a.name)
+	}
 	h.mu.Unlock()
 	h.attending.Done()
+}
+
+// refuse undoes reserve for a device that could not be registered: a former one
+// that it should have continued goes on waiting.
+func (h *Host) refuse(a *attended) {
+	h.mu.Lock()
+	if f := a.former; f != nil && h.devices[a.name] == a && !isOver(f) {
+		h.devices[a.name] = f
+	}
+	h.mu.Unlock()
+	h.forget(a)
+}
+
+// awaitEnd waits for the end of a device that is being released; false: it
+// takes too long.
+func (a *attended) awaitEnd(ctx context.Context) bool {
+	t := time.NewTimer(nameWait)
+	defer t.Stop()
+	select {
+	case <-a.over:
+		return true
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+func isOver(a *attended) bool {
+	select {
+	case <-a.over:
+		return true
+	default:
+		return false
+	}
 }

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"syscall"
 
@@ -26,6 +27,7 @@ func (f *File) register(ctx context.Context, c *Call) error {
 	closed := f.closed
 	f.mu.Unlock()
 	if err == nil && closed { // the host was closed meanwhile
+		a.dev.Release()
 		a.cancel()
 		return syscall.ENODEV
 	}
@@ -43,6 +45,7 @@ func (f *File) makeDevice(ctx context.Context, c *Call) (*attended, error) {
 	}
 	desc := x.Desc(f.nonBlocking)
 	a := newAttended(f)
+	a.name = desc.Name
 	if err := h.reserve(ctx, desc.Name, a); err != nil {
 		return nil, err
 	}
@@ -52,12 +55,22 @@ func (f *File) makeDevice(ctx context.Context, c *Call) (*attended, error) {
 		obs = h.opt.Observe(desc)
 	}
 	var err error
-	if a.dev, err = h.reg.Register(desc, a.space, obs); err != nil {
+	a.dev, err = h.reg.Register(desc, a.space, obs)
+	if a.former != nil && errors.Is(err, syscall.EEXIST) && a.former.awaitEnd(ctx) {
+		// Its wait was over at this very moment.
+		a.dev, err = h.reg.Register(desc, a.space, obs)
+	}
+	if err != nil {
 		a.cancel()
 		h.leaveSpace(a.space)
-		h.forget(desc.Name)
+		h.refuse(a)
 		close(a.over)
 		return nil, err
+	}
+	if f := a.former; f != nil && f.dev.Target() == a.dev.Target() {
+		a.service = f.service
+	} else {
+		a.service = h.serve(a.dev)
 	}
 	go h.attend(a)
 	return a, nil
