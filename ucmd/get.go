@@ -3,6 +3,7 @@ package ucmd
 import (
 	"context"
 	"syscall"
+	"time"
 )
 
 // The errnos of the interface, as errors.
@@ -18,7 +19,10 @@ const (
 
 // waiter is a getter that waits; the channel has room for one token, so that
 // waking never waits.
-type waiter struct{ ch chan struct{} }
+type waiter struct {
+	ch    chan struct{}
+	timer *time.Timer // of WaitReady, stopped while it is not used; nil until then
+}
 
 // newWaiter returns a waiter without a token. Caller holds mu.
 func (d *Device) newWaiter() *waiter {

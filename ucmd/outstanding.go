@@ -2,7 +2,6 @@ package ucmd
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"scstuser/scsi"
@@ -40,9 +39,6 @@ func (d *Device) Outstanding(h uint32) (o Outstanding, ok bool) {
 	}, true
 }
 
-// timers are used again: a handler that polls makes one each time.
-var timers = sync.Pool{New: func() any { return time.NewTimer(time.Hour) }}
-
 // WaitReady waits until something can be fetched, for limit at most, or until
 // ctx ends; non-blocking devices are waited for as well (F5). Whoever calls it
 // fetches then, if ctx has not ended.
@@ -55,17 +51,19 @@ func (d *Device) WaitReady(ctx context.Context, limit time.Duration) {
 	w := d.newWaiter()
 	d.waiters = append(d.waiters, w)
 	d.mu.Unlock()
-	t := timers.Get().(*time.Timer)
-	t.Reset(limit)
+	if w.timer == nil {
+		w.timer = time.NewTimer(limit)
+	} else {
+		w.timer.Reset(limit)
+	}
 	woken := false
 	select {
 	case <-w.ch:
 		woken = true
-	case <-t.C:
+	case <-w.timer.C:
 	case <-ctx.Done():
 	}
-	t.Stop()
-	timers.Put(t)
+	w.timer.Stop()
 	d.mu.Lock()
 	if !woken {
 		d.stopWaiting(w)
