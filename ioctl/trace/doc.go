@@ -8,6 +8,12 @@
 // compress by the file's name, or find out by its first bytes. Convert imports
 // the older format of recordings that were made on the kernel module.
 //
+// What people do with files is here too: Printer (show.go) makes a line of an
+// event, Stats (stat.go) counts, Diff (diff.go) finds the first event in which
+// two traces differ, after both were renamed by canon.go: handles, sessions,
+// buffers and threads get the numbers of their first appearance. OpenAny and
+// Load (import.go) read the older format too.
+//
 // ArgIn, ArgOut, NewReply and NewCmd make an event's parts of the bytes that
 // cross the interface, by package abi.
 //
