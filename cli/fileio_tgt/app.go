@@ -15,19 +15,24 @@ func init() { cli.HelpFlag = nil }
 
 // runApp parses the command line and does what it says.
 func runApp(args []string, stdout, stderr io.Writer, serve serveFunc) error {
-	return newApp(stdout, func(cfg *config) error {
+	app := newApp(stdout, func(cfg *config) error {
 		return supervise(context.Background(), cfg, newEnvironment(stdout, stderr, serve))
-	}).Run(expandArgs(args))
+	})
+	app.ErrWriter = stderr
+	return app.Run(expandArgs(args))
 }
 
 // newApp makes the application. Without a subcommand its action is to serve;
-// subcommands would go into Commands, each with flags and an action of its own.
+// each of the Commands has flags and an action of its own.
 func newApp(stdout io.Writer, serve func(*config) error) *cli.App {
 	line := newCommandLine()
 	return &cli.App{
 		Name:   programName,
 		Flags:  line.flags(),
 		Writer: stdout,
+		Commands: []*cli.Command{
+			traceCommand(stdout),
+		},
 		// --help and --version are options like the others (help.go,
 		// version.go), and "help" is a possible export name.
 		HideHelp:        true,
