@@ -1,0 +1,199 @@
+package replay
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"scstuser/ioctl/trace"
+	"scstuser/ucmd"
+)
+
+// Options of a replay. Zero fields get the defaults.
+type Options struct {
+	// Timeout is how long the host may take for what needs no one else; a
+	// host that takes longer hangs, which is a difference. Default 10 s.
+	Timeout time.Duration
+	// Limits are the host's.
+	Limits ucmd.Limits
+}
+
+// EnsureDefaults fills in what was left zero.
+func (o *Options) EnsureDefaults() {
+	if o.Timeout == 0 {
+		o.Timeout = 10 * time.Second
+	}
+}
+
+// before is how many events a Difference shows before its own.
+const before = 4
+
+// run is a replay on its way. It belongs to one goroutine.
+type run struct {
+	opt   Options
+	plan  *plan
+	hints hints
+	reg   *ucmd.Registry
+	mem   map[int]*memory // by process: devices of one may share buffers
+	res   *Result
+
+	live        map[int]*device // by file
+	devices     []*device       // all that were registered
+	nonblocking map[int]bool    // files opened with O_NONBLOCK
+	pending     map[*call]*pending
+	recent      []*trace.Event
+	wake        chan struct{} // something became ready
+	async       []*task       // goroutines that have not ended
+}
+
+// Run replays a recording. The error is an *Obstacle if it can't be replayed
+// at all; a host that answers differently is in the Result.
+func Run(rec *trace.Recording, o Options) (*Result, error) {
+	o.EnsureDefaults()
+	p := makePlan(rec.Events)
+	if err := findObstacle(rec, p); err != nil {
+		return nil, err
+	}
+	hints := hints{}
+	var try *attempt
+	for {
+		res := runOnce(rec, p, o, hints)
+		if try != nil && !try.helped(res.Difference) {
+			if !try.earlier(hints) {
+				return try.res, nil
+			}
+		} else if try = newAttempt(res); try == nil || !try.earlier(hints) {
+			return res, nil
+		}
+		p = makePlan(rec.Events)
+	}
+}
+
+// runOnce plays the whole recording once.
+func runOnce(rec *trace.Recording, p *plan, o Options, h hints) *Result {
+	r := &run{
+		opt: o, plan: p, hints: h, reg: ucmd.NewRegistry(o.Limits), mem: map[int]*memory{},
+		res:  &Result{Events: len(rec.Events)},
+		live: map[int]*device{}, pending: map[*call]*pending{}, nonblocking: map[int]bool{}, wake: make(chan struct{}, 1),
+	}
+	d := r.events(rec.Events)
+	if end := r.end(d == nil); d == nil {
+		d = end
+	}
+	r.res.Difference = d
+	return r.res
+}
+
+// events goes through the recording up to the first difference.
+func (r *run) events(events []*trace.Event) *Difference {
+	for _, e := range events {
+		if d := r.event(e); d != nil {
+			d.Event, d.Before = e, r.recent
+			return d
+		}
+		if r.recent = append(r.recent, e); len(r.recent) > before {
+			r.recent = r.recent[1:]
+		}
+	}
+	return nil
+}
+
+func (r *run) event(e *trace.Event) *Difference {
+	switch e.Kind {
+	case trace.KindOpen:
+		r.nonblocking[e.File] = e.NonBlock
+	case trace.KindEnter:
+		return r.enter(r.plan.calls[e.Seq])
+	case trace.KindExit:
+		return r.exit(r.plan.calls[e.Call])
+	case trace.KindMark:
+		return r.mark(e)
+	case trace.KindRelease:
+		if d := r.live[e.File]; d != nil {
+			delete(r.live, e.File)
+			return r.release(d)
+		}
+	}
+	return nil
+}
+
+// end closes what is open, as the death of the handler does, and looks whether
+// the host is clean then (I1, I4, I5). check is false after a difference: then
+// it only has to end.
+func (r *run) end(check bool) *Difference {
+	var first *Difference
+	if check {
+		first = r.leftOver()
+	}
+	for _, d := range r.devices {
+		if d.dev == nil || r.live[d.plan.file] != d {
+			continue
+		}
+		if diff := r.release(d); first == nil && check {
+			first = diff
+		}
+	}
+	if diff := r.join(); first == nil && check {
+		first = diff
+	}
+	return first
+}
+
+// leftOver finds a subcommand that the recorded host never had, while a thread
+// of the handler was there to take it.
+func (r *run) leftOver() *Difference {
+	for _, d := range r.devices {
+		if r.live[d.plan.file] != d || !d.waiting() {
+			continue
+		}
+		if len(d.own) > 0 {
+			return &Difference{What: "at the end the host has not got to " + name(d.own[0].cmd) + ", a WRITE of a WRITE SAME"}
+		}
+		got, err := d.fetch()
+		if err != nil {
+			return &Difference{What: fmt.Sprintf("at the end: %v", err)}
+		}
+		if got != nil {
+			x := d.translated(got, &trace.Cmd{})
+			return &Difference{What: "at the end the host has a subcommand that the recorded one never had: " + name(&x)}
+		}
+	}
+	return nil
+}
+
+// waiting says whether a recorded thread is in a call that fetches, and that
+// call never returned.
+func (d *device) waiting() bool {
+	for c := range d.calls {
+		if c.exit == nil && fetches(c.enter) {
+			return true
+		}
+	}
+	return false
+}
+
+// release takes a device down and looks at what is left of it.
+func (r *run) release(d *device) *Difference {
+	ctx, cancel := context.WithTimeout(context.Background(), 4*r.opt.Timeout)
+	defer cancel()
+	if err := d.dev.Close(ctx); err != nil {
+		return &Difference{What: fmt.Sprintf("release of %s: %v", d.dev.Desc().Name, err)}
+	}
+	for _, s := range d.sessions {
+		if s.sess == nil {
+			continue
+		}
+		if err := s.close(ctx); err != nil {
+			return &Difference{What: fmt.Sprintf("release of %s: %v", d.dev.Desc().Name, err)}
+		}
+	}
+	if l := d.dev.Commands(); len(l) > 0 {
+		return &Difference{What: fmt.Sprintf("after the release of %s it still has commands: %v", d.dev.Desc().Name, l)}
+	}
+	for _, s := range d.sessions {
+		if what := s.unfinished(); what != "" {
+			return &Difference{What: "after the release of " + d.dev.Desc().Name + ": " + what}
+		}
+	}
+	return nil
+}
