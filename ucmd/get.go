@@ -137,15 +137,21 @@ func (d *Device) wait(ctx context.Context) error {
 	if woken {
 		return nil
 	}
+	d.stopWaiting(w)
+	return syscall.EINTR
+}
+
+// stopWaiting takes w, which has not seen a token, off the list. A token that
+// came at the same moment is passed on. Caller holds mu.
+func (d *Device) stopWaiting(w *waiter) {
 	for i, x := range d.waiters {
 		if x == w {
 			d.waiters = append(d.waiters[:i], d.waiters[i+1:]...)
-			return syscall.EINTR
+			return
 		}
 	}
-	<-w.ch // woken at the same moment: pass it on
+	<-w.ch
 	d.wakeOne()
-	return syscall.EINTR
 }
 
 // wakeOne wakes a getter, if there is work for one; false: nobody was woken.
