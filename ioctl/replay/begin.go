@@ -70,7 +70,7 @@ func (r *run) beginOne(d *device, w *want) *Difference {
 		s.taskMgmt(target.TMFunc(w.cmd.TM.Fn), victim)
 	case wantDetach:
 		s.ended = true
-		s.closing = r.start("the end of a session", func() error { return s.close(context.Background()) })
+		s.closing = r.start("the end of a session", func() { _ = s.close(context.Background()) })
 	}
 	return nil
 }
@@ -83,12 +83,10 @@ func (r *run) attach(d *device, w *want) {
 		TransportVersion: x.ScsiTransportVersion, PhysVersion: x.PhysTransportVersion}
 	d.sessions = append(d.sessions, s)
 	d.current = s
-	s.attaching = r.start("attaching a session", func() error {
-		sess, err := d.dev.Target().NewSession(context.Background(), s, info)
-		if err == nil {
+	s.attaching = r.start("attaching a session", func() {
+		if sess, err := d.dev.Target().NewSession(context.Background(), s, info); err == nil {
 			s.attached(sess)
 		}
-		return err
 	})
 }
 

@@ -1,12 +1,10 @@
 package replay
 
 import (
-	"context"
-	"errors"
 	"sort"
-	"syscall"
 
 	"scstuser/ioctl/abi"
+	"scstuser/ioctl/node"
 	"scstuser/ioctl/trace"
 	"scstuser/ucmd"
 )
@@ -14,9 +12,11 @@ import (
 // device is one registered device of the host under test, with the names that
 // things have in the recording and here.
 type device struct {
-	plan *devicePlan
-	dev  *ucmd.Device
-	mem  *memory
+	plan  *devicePlan
+	file  *node.File
+	dev   *ucmd.Device // what file registered
+	mem   *memory
+	multi bool // the handler uses REPLY_AND_GET_MULTI
 
 	handles    map[uint32]uint32 // ours by recorded
 	recorded   map[uint32]uint32 // recorded by ours
@@ -38,13 +38,6 @@ type early struct {
 	i    int // of its subcommands
 }
 
-// canceled makes a fetch return at once.
-var canceled = func() context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	return ctx
-}()
-
 // fetch gets one subcommand, if one is ready.
 func (d *device) fetch() (*trace.Cmd, error) {
 	if len(d.stash) > 0 {
@@ -61,63 +54,6 @@ func (d *device) settle() error {
 	c, err := d.take()
 	if c != nil {
 		d.stash = append(d.stash, c)
-	}
-	return err
-}
-
-// take is fetch from the host.
-func (d *device) take() (*trace.Cmd, error) {
-	subs := make([]ucmd.Subcommand, 1)
-	_, n, err := d.dev.ReplyAndGet(canceled, nil, subs)
-	if n == 0 {
-		if errors.Is(err, syscall.EINTR) || errors.Is(err, syscall.EAGAIN) {
-			err = nil
-		}
-		return nil, err
-	}
-	b := make([]byte, abi.SizeGetCmd)
-	k, err := abi.EncodeSubcommand(b, &subs[0])
-	if err != nil {
-		return nil, err
-	}
-	c, err := trace.NewCmd(b[:k])
-	if err != nil {
-		return nil, err
-	}
-	d.out++
-	if x := c.Exec; x != nil && x.DataDirection&1 != 0 && x.PBuf != 0 {
-		c.Data = d.mem.read(uint64(x.PBuf), int(x.BuffLen))
-	}
-	return &c, nil
-}
-
-// reply gives one reply as the handler gave it, but for the handle.
-func (d *device) reply(r *trace.Reply) error {
-	b := make([]byte, abi.SizeReplyCmd)
-	a := r.Answer
-	if h, ok := d.handles[a.CmdH]; ok {
-		a.CmdH = h
-	} else {
-		a.CmdH = ^uint32(0) // one that the recorded host did not know either
-	}
-	if err := a.Encode(b); err != nil {
-		return err
-	}
-	var x ucmd.Reply
-	var p abi.Pointers
-	if err := abi.DecodeReply(b, &x, &p); err != nil {
-		return err
-	}
-	if p.Sense.Len > 0 {
-		if x.Sense = r.Sense[:min(len(r.Sense), p.Sense.Len)]; len(r.Sense) == 0 {
-			x.BadSense = true // the recorder could not read it
-		}
-	}
-	abi.SetWriteSame(&x, r.WriteSame)
-	abi.SetRemap(&x, r.RemapList)
-	err := d.dev.Reply(&x)
-	if err == nil {
-		d.out--
 	}
 	return err
 }
@@ -155,17 +91,4 @@ func (d *device) session(name abi.Addr) *initiator {
 		}
 	}
 	return nil
-}
-
-// errnoOf is the errno in an error, 0 for none. EIO stands for an error that
-// is none of the interface's.
-func errnoOf(err error) trace.Errno {
-	var e syscall.Errno
-	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &e):
-		return trace.Errno(e)
-	}
-	return trace.Errno(syscall.EIO)
 }

@@ -2,11 +2,13 @@ package replay
 
 import (
 	"fmt"
+	"slices"
 	"syscall"
 	"time"
 
 	"scstuser/ioctl/abi"
 	"scstuser/ioctl/trace"
+	"scstuser/ucmd"
 )
 
 // got compares the subcommands that a call brought, or that it brought none.
@@ -112,7 +114,7 @@ func (r *run) accept(d *device, c *trace.Cmd) *Difference {
 func (r *run) next(d *device, want *trace.Cmd) (*trace.Cmd, *Difference) {
 	limit := r.opt.Timeout
 	alone := false // the host makes it without anybody's doing
-	if want.Subcode == abi.SubcodeOnCachedMemFree {
+	if want.Subcode == abi.SubcodeOnCachedMemFree && d.has(want.CmdH) {
 		purge := time.Duration(d.dev.Desc().SGVPurgeInterval) * time.Second
 		if purge == 0 {
 			purge = time.Minute
@@ -146,6 +148,12 @@ func (r *run) next(d *device, want *trace.Cmd) (*trace.Cmd, *Difference) {
 			return nil, &Difference{What: fmt.Sprintf("after %v the host has nothing where the recorded one had %s", limit, name(want))}
 		}
 	}
+}
+
+// has says whether the host still has what a recorded handle stands for.
+func (d *device) has(recorded uint32) bool {
+	h, ok := d.handles[recorded]
+	return ok && slices.ContainsFunc(d.dev.Commands(), func(c ucmd.Command) bool { return c.Handle == h })
 }
 
 // resubmit sends again what initiators send again.

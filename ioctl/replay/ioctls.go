@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"context"
 	"fmt"
 	"syscall"
 
@@ -12,22 +13,13 @@ import (
 // pending is what the host has answered to a call that has not returned in the
 // recording.
 type pending struct {
-	errno    trace.Errno
-	done     int          // replies that were good
-	opt      *abi.Opt     // GET_OPTIONS
-	prealloc *uint32      // PREALLOC_BUFFER
-	extCDB   []byte       // GET_EXTENDED_CDB
-	task     *task        // SET_OPTIONS, FLUSH_CACHE: decides about errno
-	later    func() error // its function, before it is begun
-	dev      *device      // nil: the file has none
+	errno trace.Errno
+	done  int                // replies that were good
+	out   trace.Out          // of GET_OPTIONS, PREALLOC_BUFFER, GET_EXTENDED_CDB
+	task  *task              // SET_OPTIONS, FLUSH_CACHE: decides about errno
+	later func() trace.Errno // its function, before it is begun
+	dev   *device            // nil: the file has none
 }
-
-// What the interface answers to a file that has no device, and to a second
-// registration.
-var (
-	errNoDevice   = syscall.ENODEV
-	errRegistered = syscall.EINVAL
-)
 
 // observer tells the run that something is ready.
 type observer struct{ wake chan<- struct{} }
@@ -68,7 +60,7 @@ func (r *run) enter(c *call) *Difference {
 		if op == abi.IoctlRegisterDevice {
 			return r.register(c, p)
 		}
-		p.errno = errnoOf(errNoDevice)
+		p.errno = trace.Errno(syscall.ENODEV)
 		return nil
 	}
 	p.dev.calls[c] = true
@@ -86,65 +78,56 @@ func (r *run) ioctl(op abi.Ioctl, c *call, p *pending) *Difference {
 	if in == nil {
 		in = &trace.In{}
 	}
-	switch op {
-	case abi.IoctlRegisterDevice:
-		p.errno = errnoOf(errRegistered) // rule R9
-	case abi.IoctlUnregisterDevice:
-		d.dev.Unregister()
-	case abi.IoctlSetOptions:
-		if in.Opt != nil {
-			opt := in.Opt.Options()
-			p.later = func() error { return d.dev.SetOptions(opt) }
+	if fetches(c.enter) {
+		d.multi = op == abi.IoctlReplyAndGetMulti
+		return r.replies(p, in.Replies)
+	}
+	if op == abi.IoctlReplyCmd {
+		return r.replies(p, in.Replies)
+	}
+	if in.ExtCDB != nil {
+		in = &trace.In{ExtCDB: &abi.GetExtCDB{CmdH: ^uint32(0), ExtCDBBuffer: in.ExtCDB.ExtCDBBuffer}}
+		if h, ok := d.handles[c.enter.In.ExtCDB.CmdH]; ok {
+			in.ExtCDB.CmdH = h
 		}
+	}
+	arg := argument(op, in)
+	if op == abi.IoctlSetOptions || op == abi.IoctlFlushCache {
+		p.later = func() trace.Errno { return d.ioctl(context.Background(), op, c.enter.TID, arg).errno }
 		return r.beginIfIdle(p)
-	case abi.IoctlFlushCache:
-		p.later = d.dev.FlushCache
-		return r.beginIfIdle(p)
-	case abi.IoctlGetOptions:
-		opt := abi.OptOf(d.dev.GetOptions())
-		p.opt = &opt
-	case abi.IoctlCapacityChanged:
-		d.dev.CapacityChanged()
-	case abi.IoctlPreallocBuffer:
-		if in.Prealloc != nil {
-			h, err := d.dev.Prealloc(uint64(in.Prealloc.PBuf), int(in.Prealloc.BuffLen), in.Prealloc.ForClustPool != 0)
-			p.prealloc, p.errno = &h, errnoOf(err)
-		}
-	case abi.IoctlGetExtendedCDB:
-		if in.ExtCDB != nil {
-			h, ok := d.handles[in.ExtCDB.CmdH]
-			if !ok {
-				h = ^uint32(0)
-			}
-			cdb, err := d.dev.ExtendedCDB(h)
-			p.extCDB, p.errno = cdb, errnoOf(err)
-		}
-	case abi.IoctlReplyCmd, abi.IoctlReplyAndGetCmd, abi.IoctlReplyAndGetMulti:
-		return r.replies(c, p, in.Replies)
+	}
+	o := d.ioctl(context.Background(), op, c.enter.TID, arg)
+	p.errno = o.errno
+	if out, err := trace.ArgOut(op, o.out); out != nil && err == nil {
+		p.out = *out
+	}
+	if op == abi.IoctlGetExtendedCDB && o.errno == 0 && c.exit != nil && c.exit.Out != nil {
+		p.out.ExtCDB = d.mem.get(in.ExtCDB.ExtCDBBuffer, len(c.exit.Out.ExtCDB))
 	}
 	return nil
 }
 
-// register is REGISTER_DEVICE.
+// register is REGISTER_DEVICE on a file that has no device.
 func (r *run) register(c *call, p *pending) *Difference {
 	in := c.enter.In
 	if in == nil || in.DevDesc == nil {
 		return nil
 	}
-	if _, err := abi.CheckIdentity([]byte(in.License), []byte(in.Version), &abi.Versions{}); err != nil {
-		p.errno = errnoOf(err)
-		return nil
-	}
 	plan := r.plan.byCall[c.enter.Seq]
 	mem := r.memory(c.enter.PID, plan)
-	dev, err := r.reg.Register(in.DevDesc.Desc(r.nonblock(c.enter.File)), mem, observer{r.wake})
-	if err != nil {
-		p.errno = errnoOf(err)
+	for at, text := range map[abi.Addr]string{in.DevDesc.VersionStr: in.Version, in.DevDesc.LicenseStr: in.License} {
+		mem.setBad(at, text == "")
+		mem.put(at, append([]byte(text), 0))
+	}
+	d := &device{plan: plan, mem: mem, handles: map[uint32]uint32{}, recorded: map[uint32]uint32{},
+		pbuf: map[uint32]abi.Addr{}, calls: map[*call]bool{c: true},
+		file: r.host.Open(r.nonblocking[c.enter.File], c.enter.TID)}
+	p.errno = d.ioctl(context.Background(), abi.IoctlRegisterDevice, c.enter.TID, argument(abi.IoctlRegisterDevice, in)).errno
+	if p.errno != 0 {
+		d.file.Close(c.enter.TID)
 		return nil
 	}
-	d := &device{plan: plan, dev: dev, mem: mem, handles: map[uint32]uint32{}, recorded: map[uint32]uint32{},
-		pbuf: map[uint32]abi.Addr{}, calls: map[*call]bool{c: true}}
-	p.dev = d
+	d.dev, p.dev = d.file.Device(), d
 	r.live[c.enter.File] = d
 	r.devices = append(r.devices, d)
 	return nil
@@ -154,34 +137,31 @@ func (r *run) register(c *call, p *pending) *Difference {
 func (r *run) memory(pid int, plan *devicePlan) *memory {
 	m := r.mem[pid]
 	if m == nil {
-		m = newMemory(map[abi.Addr]bool{})
+		m = newMemory()
 		r.mem[pid] = m
 	}
 	for a := range plan.bad {
-		m.bad[a] = true
+		m.setBad(a, true)
 	}
 	return m
 }
 
 // replies gives a call's replies up to the first that is refused.
-func (r *run) replies(c *call, p *pending, replies []trace.Reply) *Difference {
+func (r *run) replies(p *pending, replies []trace.Reply) *Difference {
 	d := p.dev
 	for i := range replies {
 		x := &replies[i]
-		if x.Exec != nil && len(x.Data) > 0 {
-			d.mem.write(uint64(d.bufferOf(x)), x.Data)
-		}
 		r.res.Replies++
 		if d.ownReply(x) {
 			p.done++
 			continue
 		}
-		err := d.reply(x)
+		errno := d.reply(x)
 		if diff := r.afterReply(d, x); diff != nil {
 			return diff
 		}
-		if err != nil {
-			p.errno = errnoOf(err)
+		if errno != 0 {
+			p.errno = errno
 			return nil
 		}
 		p.done++
@@ -249,16 +229,16 @@ func (r *run) sameOut(p *pending, e *trace.Event) *Difference {
 			return diff
 		}
 	}
-	if out.Opt != nil && p.opt != nil {
-		if f := trace.FieldsThatDiffer(out.Opt, p.opt); len(f) > 0 {
+	if out.Opt != nil {
+		if f := trace.FieldsThatDiffer(out.Opt, p.out.Opt); len(f) > 0 {
 			return &Difference{What: e.Op + " returned something else", Fields: f}
 		}
 	}
-	if out.Prealloc != nil && p.prealloc != nil && e.Errno == 0 {
-		p.dev.bind(out.Prealloc.CmdH, *p.prealloc)
+	if out.Prealloc != nil && p.out.Prealloc != nil && e.Errno == 0 {
+		p.dev.bind(out.Prealloc.CmdH, p.out.Prealloc.CmdH)
 	}
-	if len(out.ExtCDB) > 0 || len(p.extCDB) > 0 {
-		if f := trace.FieldsThatDiffer(out.ExtCDB, trace.Hex(p.extCDB)); len(f) > 0 {
+	if len(out.ExtCDB) > 0 {
+		if f := trace.FieldsThatDiffer(out.ExtCDB, p.out.ExtCDB); len(f) > 0 {
 			return &Difference{What: e.Op + " returned something else", Fields: f}
 		}
 	}
@@ -276,6 +256,3 @@ func (r *run) sameMulti(p *pending, e *trace.Event) *Difference {
 	}
 	return nil
 }
-
-// nonblock says whether a file was opened with O_NONBLOCK, as far as known.
-func (r *run) nonblock(file int) bool { return r.nonblocking[file] }

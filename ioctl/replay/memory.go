@@ -1,56 +1,95 @@
 package replay
 
 import (
-	"math"
 	"sync"
-	"syscall"
 
 	"scstuser/ioctl/abi"
+	"scstuser/ioctl/node"
 )
 
-// memory is a handler's address space, made up as the host asks for it: every
-// address is there, but for those that the recorded host could not reach. It
-// implements ucmd.Memory.
+// memory is a handler's address space, made up as it is used: every address is
+// there and zero, but for those that the recorded host could not reach. It
+// implements node.CallerMemory.
 type memory struct {
-	bad map[abi.Addr]bool // does not change
-
-	mu     sync.Mutex
-	blocks map[uint64][]byte // by address; guarded by mu
+	mu    sync.Mutex // guards what follows: calls of several threads run at once
+	bad   map[abi.Addr]bool
+	pages map[uint64]*[pageSize]byte
 }
 
-func newMemory(bad map[abi.Addr]bool) *memory {
-	return &memory{bad: bad, blocks: map[uint64][]byte{}}
+const pageSize = 4096
+
+func newMemory() *memory {
+	return &memory{bad: map[abi.Addr]bool{0: true}, pages: map[uint64]*[pageSize]byte{}}
 }
 
-// Map implements ucmd.Memory.
-func (m *memory) Map(addr uint64, n int) ([]byte, error) {
-	if addr == 0 || m.bad[abi.Addr(addr)] || uint64(n) > math.MaxInt64-addr&math.MaxInt64 {
-		return nil, syscall.EFAULT
+// each calls f with the stretches of pages that b's bytes at addr are in.
+func (m *memory) each(addr abi.Addr, b []byte, f func(page, b []byte)) {
+	for len(b) > 0 {
+		at := uint64(addr) % pageSize
+		p := m.pages[uint64(addr)/pageSize]
+		if p == nil {
+			p = new([pageSize]byte)
+			m.pages[uint64(addr)/pageSize] = p
+		}
+		n := min(len(b), int(pageSize-at))
+		f(p[at:][:n], b[:n])
+		b, addr = b[n:], addr+abi.Addr(n)
 	}
+}
+
+// move goes through pieces up to the first that can't be reached.
+func (m *memory) move(pieces []node.Piece, f func(page, b []byte)) (n int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	b := m.blocks[addr]
-	if len(b) < n {
-		b = make([]byte, n)
-		m.blocks[addr] = b
+	for _, p := range pieces {
+		if len(p.Buf) == 0 {
+			continue
+		}
+		if m.bad[p.Addr] {
+			return n
+		}
+		m.each(p.Addr, p.Buf, f)
+		n += len(p.Buf)
 	}
-	return b[:n:n], nil
+	return n
 }
 
-// Unmap implements ucmd.Memory.
-func (m *memory) Unmap(uint64, []byte) {}
-
-// read copies what is at an address, nil for a buffer that was never mapped.
-func (m *memory) read(addr uint64, n int) []byte {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	b := m.blocks[addr]
-	return append([]byte(nil), b[:min(n, len(b))]...)
+// Read implements node.CallerMemory.
+func (m *memory) Read(pieces []node.Piece) int {
+	return m.move(pieces, func(page, b []byte) { copy(b, page) })
 }
 
-// write puts what the handler has written there.
-func (m *memory) write(addr uint64, data []byte) {
+// Write implements node.CallerMemory.
+func (m *memory) Write(pieces []node.Piece) int {
+	return m.move(pieces, func(page, b []byte) { copy(page, b) })
+}
+
+// Process implements node.CallerMemory.
+func (m *memory) Process() any { return m }
+
+// get is what is at an address.
+func (m *memory) get(addr abi.Addr, n int) []byte {
+	b := make([]byte, n)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	copy(m.blocks[addr], data)
+	m.each(addr, b, func(page, b []byte) { copy(b, page) })
+	return b
+}
+
+// put writes what the handler had there.
+func (m *memory) put(addr abi.Addr, b []byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.each(addr, b, func(page, b []byte) { copy(page, b) })
+}
+
+// setBad says whether an address can be reached.
+func (m *memory) setBad(addr abi.Addr, bad bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if bad || addr == 0 {
+		m.bad[addr] = true
+	} else {
+		delete(m.bad, addr)
+	}
 }

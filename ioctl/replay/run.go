@@ -3,8 +3,12 @@ package replay
 import (
 	"context"
 	"fmt"
+	"io"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
+	"scstuser/ioctl/node"
 	"scstuser/ioctl/trace"
 	"scstuser/ucmd"
 )
@@ -16,6 +20,9 @@ type Options struct {
 	Timeout time.Duration
 	// Limits are the host's.
 	Limits ucmd.Limits
+	// NewRecorder, if not nil, makes the recorder of one play. A recording may
+	// be played several times in one Run (hint.go): what counts is the last.
+	NewRecorder func() node.Recorder
 }
 
 // EnsureDefaults fills in what was left zero.
@@ -23,6 +30,13 @@ func (o *Options) EnsureDefaults() {
 	if o.Timeout == 0 {
 		o.Timeout = 10 * time.Second
 	}
+}
+
+// silent is a log that nobody reads: refusing ioctls is what is compared.
+func silent() *logrus.Logger {
+	l := logrus.New()
+	l.SetOutput(io.Discard)
+	return l
 }
 
 // before is how many events a Difference shows before its own.
@@ -33,7 +47,7 @@ type run struct {
 	opt   Options
 	plan  *plan
 	hints hints
-	reg   *ucmd.Registry
+	host  *node.Host
 	mem   map[int]*memory // by process: devices of one may share buffers
 	res   *Result
 
@@ -72,10 +86,15 @@ func Run(rec *trace.Recording, o Options) (*Result, error) {
 // runOnce plays the whole recording once.
 func runOnce(rec *trace.Recording, p *plan, o Options, h hints) *Result {
 	r := &run{
-		opt: o, plan: p, hints: h, reg: ucmd.NewRegistry(o.Limits), mem: map[int]*memory{},
+		opt: o, plan: p, hints: h, mem: map[int]*memory{},
 		res:  &Result{Events: len(rec.Events)},
 		live: map[int]*device{}, pending: map[*call]*pending{}, nonblocking: map[int]bool{}, wake: make(chan struct{}, 1),
 	}
+	no := node.Options{Limits: o.Limits, Log: silent(), Observe: func(ucmd.Desc) ucmd.Observer { return observer{r.wake} }}
+	if o.NewRecorder != nil {
+		no.Recorder = o.NewRecorder()
+	}
+	r.host = node.New(no)
 	d := r.events(rec.Events)
 	if end := r.end(d == nil); d == nil {
 		d = end
@@ -136,6 +155,11 @@ func (r *run) end(check bool) *Difference {
 	if diff := r.join(); first == nil && check {
 		first = diff
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), r.opt.Timeout)
+	defer cancel()
+	if err := r.host.Close(ctx); err != nil && first == nil && check {
+		first = &Difference{What: err.Error()}
+	}
 	return first
 }
 
@@ -176,6 +200,7 @@ func (d *device) waiting() bool {
 func (r *run) release(d *device) *Difference {
 	ctx, cancel := context.WithTimeout(context.Background(), 4*r.opt.Timeout)
 	defer cancel()
+	d.file.Close(0)
 	if err := d.dev.Close(ctx); err != nil {
 		return &Difference{What: fmt.Sprintf("release of %s: %v", d.dev.Desc().Name, err)}
 	}

@@ -9,16 +9,15 @@ import (
 type task struct {
 	what string
 	over chan struct{}
-	err  error // after over
 }
 
 // start runs f on a goroutine.
-func (r *run) start(what string, f func() error) *task {
+func (r *run) start(what string, f func()) *task {
 	t := &task{what: what, over: make(chan struct{})}
 	r.async = append(r.async, t)
 	go func() {
 		defer close(t.over)
-		t.err = f()
+		f()
 	}()
 	return t
 }
@@ -87,12 +86,9 @@ func (r *run) beginWaiting(d *device) *Difference {
 // finish begins a suspending call, if it is not begun, and waits for its end.
 func (r *run) finish(p *pending) *Difference {
 	if p.task == nil {
-		p.task = r.start("a call that suspends the device", p.later)
+		f := p.later
+		p.task = r.start("a call that suspends the device", func() { p.errno = f() })
 		p.later = nil
 	}
-	if diff := r.wait(p.task); diff != nil {
-		return diff
-	}
-	p.errno = errnoOf(p.task.err)
-	return nil
+	return r.wait(p.task)
 }

@@ -63,8 +63,8 @@ func (r *run) advance(d *device) *Difference {
 		r.res.Subcommands++
 		r.use(map[string]bool{inTurn: true})
 		d.bind(o.cmd.CmdH, got.CmdH)
-		if err := d.reply(o.reply); err != nil {
-			return &Difference{What: fmt.Sprintf("the reply to %s: %v", name(o.cmd), err)}
+		if errno := d.reply(o.reply); errno != 0 {
+			return &Difference{What: fmt.Sprintf("the reply to %s: %v", name(o.cmd), errno)}
 		}
 	}
 	return nil
