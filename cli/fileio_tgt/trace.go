@@ -13,6 +13,7 @@ usage: fileio_tgt trace show [--json] FILE
        fileio_tgt trace stat [--json] FILE
        fileio_tgt trace diff [--json] FILE FILE
        fileio_tgt trace convert OLD NEW
+       fileio_tgt trace replay [--json] FILE
 
 show     a line per event: time, thread, ioctl, subcommands and replies with
          their handles, what matters of what they carry, result
@@ -22,9 +23,12 @@ diff     the first event in which two traces differ, whatever handles,
          sessions, buffers, threads and times are called in them
 convert  rewrites a trace, packed as the new name says (.gz, .zst), and makes
          one of a recording in the older format
+replay   plays the handler's side of a trace against a host of its own, while an
+         initiator does what the host's side implies, and checks that the host
+         answers as recorded; prints the first difference
 
 FILE may be packed, and may be in the older format. --json prints for programs:
-show an event a line, stat and diff one object.
+show an event a line, the others one object.
 
 Exit status: 0, 1 after a failure or if there is a difference, 2 for a wrong
 command line.
@@ -40,6 +44,7 @@ func traceCommand(stdout io.Writer) *cli.Command {
 			traceVerb("stat", 1, traceStat, json),
 			traceVerb("diff", 2, traceDiff, json),
 			traceVerb("convert", 2, traceConvert),
+			traceVerb("replay", 1, traceReplay, json),
 		},
 		Action: func(c *cli.Context) error {
 			if c.Bool("help") {

@@ -45,11 +45,35 @@ func TestTraceCommandLine(t *testing.T) {
 		{"trace diff " + ka + " " + kg, 1, "in.dev_desc.opt.on_free_cmd_type: 1 / 0", "the traces differ"},
 		{"trace diff --json " + ka + " " + kg, 1, `"path": "in.dev_desc.opt.on_free_cmd_type"`, "the traces differ"},
 		{"trace convert " + ka, 2, "", "needs 2 file names"},
+		{"trace replay " + ka, 0, "as recorded: 122 events", ""},
+		{"trace replay --json " + kg, 0, `"subcommands": 81`, ""},
+		{"trace replay " + old, 1, "", "no such file"},
 	} {
 		o := runWith(strings.Fields(c.args)...)
 		if o.status != c.status || !strings.Contains(o.stdout, c.stdout) || !strings.Contains(o.stderr, c.stderr) || c.stderr == "" && o.stderr != "" || o.cfg != nil {
 			t.Errorf("%s: status %d, want %d\nstdout %.300s\nstderr %s", c.args, o.status, c.status, o.stdout, o.stderr)
 		}
+	}
+}
+
+// A recording that the host does not play along with is exit status 1, with the
+// event and what differs.
+func TestTraceReplayDiffers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "t.jsonl")
+	if o := runWith("trace", "convert", traceFile(t, "ka"), path); o.status != 0 {
+		t.Fatalf("%+v", o)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := strings.Replace(string(text), `"lba":24`, `"lba":25`, 1)
+	if err := os.WriteFile(path, []byte(changed), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := runWith("trace", "replay", path)
+	if o.status != 1 || !strings.Contains(o.stdout, "exec_cmd.lba: 25 / 24") || !strings.Contains(o.stderr, "did not answer as recorded") {
+		t.Errorf("%+v", o)
 	}
 }
 

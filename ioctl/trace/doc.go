@@ -21,8 +21,11 @@
 //
 // Writer.mu guards everything in a Writer: threads write their events as they
 // come, and the file's order is the order of sequence numbers. Nothing is
-// called with it held but the writer below. A Reader has one user. The package
-// starts no goroutine.
+// called with it held but the writer below. A Reader has one user.
+//
+// A Recorder is a Writer for the data path, with a bounded queue and the only
+// goroutine of the package, which Close ends. Recorder.mu is held while an
+// event waits for room in the queue; the goroutine does not take it.
 //
 // # What a bad file can do
 //
