@@ -22,17 +22,14 @@ func runApp(args []string, stdout, stderr io.Writer, serve serveFunc) error {
 	return app.Run(expandArgs(args))
 }
 
-// newApp makes the application. Without a subcommand its action is to serve;
-// each of the Commands has flags and an action of its own.
+// newApp makes the application. Without a subcommand its action is to serve
+// files; each of Commands has flags and an action of its own.
 func newApp(stdout io.Writer, serve func(*config) error) *cli.App {
 	line := newCommandLine()
 	return &cli.App{
 		Name:   programName,
 		Flags:  line.flags(),
 		Writer: stdout,
-		Commands: []*cli.Command{
-			traceCommand(stdout),
-		},
 		// --help and --version are options like the others (help.go,
 		// version.go), and "help" is a possible export name.
 		HideHelp:        true,
@@ -40,6 +37,7 @@ func newApp(stdout io.Writer, serve func(*config) error) *cli.App {
 		HideVersion:     true,
 		// File names may contain commas.
 		DisableSliceFlagSeparator: true,
+		Commands:                  []*cli.Command{hostCommand(stdout, line, serve), traceCommand(stdout)},
 		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
 			return usagef("%s", explainFlagError(err.Error()))
 		},

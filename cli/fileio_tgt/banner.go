@@ -38,7 +38,13 @@ type servedExport struct {
 // writeBanner tells the operator once, in one write, what is served.
 func writeBanner(stdout io.Writer, cfg *config, s served) error {
 	text := bannerText(cfg, s)
-	if cfg.JSON {
+	switch {
+	case cfg.Host.Mount != "":
+		var err error
+		if text, err = hostBanner(cfg, s); err != nil {
+			return err
+		}
+	case cfg.JSON:
 		var err error
 		if text, err = bannerJSON(cfg, s); err != nil {
 			return err

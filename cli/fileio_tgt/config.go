@@ -111,6 +111,8 @@ type config struct {
 	Debug     uint64 // non-zero: log every lifecycle event, at debug level
 	JSON      bool   // the banner is one JSON object
 	PIDFile   string // "": none
+
+	Host hostConfig // of the subcommand host
 }
 
 // defaultConfig is what an empty command line means; it has no exports yet.

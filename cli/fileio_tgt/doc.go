@@ -15,6 +15,7 @@
 //	listen.go           where to listen, and commands that connect there
 //	supervise.go        logs, signals, serve, banner, in order
 //	serve.go            builds devices, handlers and listeners from a config
+//	host*.go            the subcommand host: its options, wiring and banner
 //	banner.go           what the operator is told once, as text or JSON
 //	help.go, version.go what --help and --version print
 //	logging.go          logrus set-up and the log file that can be reopened

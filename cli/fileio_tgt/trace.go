@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 )
@@ -14,6 +15,7 @@ usage: fileio_tgt trace show [--json] FILE
        fileio_tgt trace diff [--json] FILE FILE
        fileio_tgt trace convert OLD NEW
        fileio_tgt trace replay [--json] FILE
+       fileio_tgt trace record -o FILE [--data BYTES] -- PROGRAM [ARG]...
 
 show     a line per event: time, thread, ioctl, subcommands and replies with
          their handles, what matters of what they carry, result
@@ -26,6 +28,12 @@ convert  rewrites a trace, packed as the new name says (.gz, .zst), and makes
 replay   plays the handler's side of a trace against a host of its own, while an
          initiator does what the host's side implies, and checks that the host
          answers as recorded; prints the first difference
+record   runs a handler program under a small C library, which is built with cc
+         when it is needed first, and writes what it does with any scst_user
+         node, the kernel's too; --data limits the bytes of each command's data
+         that are kept (default 512)
+
+A host records by itself: fileio_tgt host --record FILE.
 
 FILE may be packed, and may be in the older format. --json prints for programs:
 show an event a line, the others one object.
@@ -45,6 +53,7 @@ func traceCommand(stdout io.Writer) *cli.Command {
 			traceVerb("diff", 2, traceDiff, json),
 			traceVerb("convert", 2, traceConvert),
 			traceVerb("replay", 1, traceReplay, json),
+			recordVerb(),
 		},
 		Action: func(c *cli.Context) error {
 			if c.Bool("help") {
@@ -81,7 +90,7 @@ func traceUsage(c *cli.Command) *cli.Command {
 	c.HideHelp = true
 	c.Flags = append(c.Flags, &cli.BoolFlag{Name: "help", Aliases: []string{"h"}})
 	c.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
-		return usagef("trace: %s", explainFlagError(err.Error()))
+		return usagef("trace: %s", strings.ReplaceAll(explainFlagError(err.Error()), programName+" --help", programName+" trace --help"))
 	}
 	return c
 }

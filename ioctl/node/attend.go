@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"scstuser/ucmd"
 )
@@ -17,12 +18,24 @@ type attended struct {
 	gone   context.Context
 	cancel context.CancelFunc
 	over   chan struct{}
+	// fetching is closed with the first get. Until then the handler may still
+	// be setting itself up: an ATTACH_SESS would hold its SET_OPTIONS up, and
+	// nobody would answer it.
+	fetching chan struct{}
+	fetched  atomic.Bool
 }
 
 func newAttended(f *File) *attended {
-	a := &attended{file: f, over: make(chan struct{})}
+	a := &attended{file: f, over: make(chan struct{}), fetching: make(chan struct{})}
 	a.gone, a.cancel = context.WithCancel(context.Background())
 	return a
+}
+
+// fetches notes that the handler has asked for commands.
+func (a *attended) fetches() {
+	if !a.fetched.Load() && !a.fetched.Swap(true) {
+		close(a.fetching)
+	}
 }
 
 // leaving says whether the release has begun.
@@ -36,7 +49,13 @@ func (h *Host) attend(a *attended) {
 	log.Info("registered by a handler")
 	var serving sync.WaitGroup
 	if h.opt.Serve != nil {
-		serving.Go(func() { h.opt.Serve(a.gone, a.dev) })
+		serving.Go(func() {
+			select {
+			case <-a.fetching:
+				h.opt.Serve(a.gone, a.dev)
+			case <-a.gone.Done():
+			}
+		})
 	}
 	<-a.gone.Done()
 	a.dev.Release()

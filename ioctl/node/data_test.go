@@ -265,7 +265,7 @@ func TestR16Manage(t *testing.T) {
 	s = r.submit(scsi.EncodeSyncCache16(0, 0), nil)
 	c := r.expect(abi.SubcodeExec)
 	x.CmdH = c.CmdH
-	r.do(abi.IoctlGetExtendedCDB, r.encode(&x, abi.SizeGetExtCDB), 0) // nothing behind 16 bytes
+	r.do(abi.IoctlGetExtendedCDB, r.encode(&x, abi.SizeGetExtCDB), 0)    // nothing behind 16 bytes
 	if c = r.fetch(execOK(c, 0, 0)); c.Subcode != abi.SubcodeOnFreeCmd { // R61: asked for above; fact 45
 		t.Fatalf("got %v, want ON_FREE_CMD", c.Subcode)
 	}

@@ -78,15 +78,17 @@ func (f *File) ioctl(ctx context.Context, c *Call, rec *recording) (int32, sysca
 	case c.Cmd == abi.IoctlRegisterDevice:
 		return 0, f.host.errnoOf(f.register(ctx, c)), nil
 	}
-	dev, space := f.device()
-	if dev == nil {
+	a := f.attended()
+	if a == nil {
 		return 0, syscall.ENODEV, nil // R6
 	}
-	x := &request{File: f, Call: c, dev: dev, space: space, rec: rec}
+	x := &request{File: f, Call: c, dev: a.dev, space: a.space, rec: rec}
 	switch c.Cmd {
 	case abi.IoctlReplyAndGetMulti:
+		a.fetches()
 		return x.multi(ctx)
 	case abi.IoctlReplyAndGetCmd:
+		a.fetches()
 		return x.getOne(ctx)
 	}
 	f.takeRestart(c.TID) // another call: nothing is restarted any more
@@ -110,20 +112,19 @@ type request struct {
 	rec   *recording // nil: nobody records
 }
 
-// device returns the file's device, nil before REGISTER.
-func (f *File) device() (*ucmd.Device, *space) {
+// attended returns the file's device, nil before REGISTER.
+func (f *File) attended() *attended {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.att == nil {
-		return nil, nil
-	}
-	return f.att.dev, f.att.space
+	return f.att
 }
 
 // Device returns the file's device, nil before REGISTER.
 func (f *File) Device() *ucmd.Device {
-	d, _ := f.device()
-	return d
+	if a := f.attended(); a != nil {
+		return a.dev
+	}
+	return nil
 }
 
 // Close is the last close of the file: its device is released (rules R14, R70,

@@ -45,8 +45,8 @@ type Options struct {
 	// a command's data at most. Default 512, negative is none.
 	Recorder   Recorder
 	RecordData int
-	// Serve, if not nil, is called on a goroutine of its own for each device
-	// that has registered. It exports the device, waits for ctx, which ends
+	// Serve, if not nil, is called on a goroutine of its own for each device,
+	// when its handler asks for commands for the first time. It exports the device, waits for ctx, which ends
 	// when the handler has gone, takes the export back and returns. REGISTER
 	// does not wait for it; the device's name is not free before it returned.
 	Serve func(ctx context.Context, d *ucmd.Device)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"syscall"
 	"testing"
+	"time"
 
 	"scstuser/ioctl/abi"
 	"scstuser/ucmd"
@@ -117,6 +118,12 @@ func TestServe(t *testing.T) {
 		<-ctx.Done()
 		gone <- d.Desc().Name
 	}}, true, nil)
+	select {
+	case <-came:
+		t.Error("served before the handler asks for commands")
+	case <-time.After(20 * time.Millisecond):
+	}
+	r.do(abi.IoctlReplyAndGetCmd, make([]byte, abi.SizeGetCmd), syscall.EAGAIN)
 	if s := <-came; s != "disk1" {
 		t.Errorf("%s came", s)
 	}

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"scstuser/ioctl/fusenode"
+	"scstuser/ioctl/node"
+	"scstuser/ioctl/trace"
+	"scstuser/nbd"
+	"scstuser/ucmd"
+)
+
+// serveWhat is the serveFunc of the program: a host, or files.
+func serveWhat(ctx context.Context, cfg *config, log *logrus.Logger, ready func(served)) error {
+	if cfg.Host.Mount != "" {
+		return serveHost(ctx, cfg, log, ready)
+	}
+	return serve(ctx, cfg, log, ready)
+}
+
+// serveHost puts the rooms together for handlers in other processes: the node on
+// its mount, an NBD server, and an export for each device that comes.
+func serveHost(ctx context.Context, cfg *config, log *logrus.Logger, ready func(served)) (err error) {
+	p := &hostProgram{cfg: cfg, log: log, over: make(chan struct{})}
+	defer func() {
+		if !p.started {
+			err = errors.Join(err, p.release(context.Background()))
+		}
+	}()
+	if err := p.start(); err != nil {
+		return err
+	}
+	p.started = true
+	s := served{Control: p}
+	for _, l := range p.listeners {
+		s.Listeners = append(s.Listeners, nbd.ListenAddrOf(l))
+		p.accepting.Go(func() {
+			if err := p.server.Serve(l); err != nil {
+				log.WithError(err).Error("a listener failed; the others go on")
+			}
+		})
+	}
+	ready(s)
+	select {
+	case <-p.over:
+		return p.outcome
+	case <-ctx.Done():
+		return errors.Join(ctx.Err(), p.Shutdown(context.Background()))
+	}
+}
+
+// hostProgram is what a run of fileio_tgt host holds.
+type hostProgram struct {
+	cfg       *config
+	log       *logrus.Logger
+	server    *nbd.Server
+	listeners []net.Listener
+	recorder  *trace.Recorder // nil: nobody records
+	host      *node.Host
+	mounted   *fusenode.Mounted
+	link      nodeLink
+	started   bool
+
+	accepting sync.WaitGroup
+	shutdown  sync.Once
+	outcome   error         // of the shutdown; set before over is closed
+	over      chan struct{} // closed when everything is released
+}
+
+// start opens the listeners, the recording, the mount and the link, in the
+// order in which they can fail without a trace.
+func (p *hostProgram) start() error {
+	cfg := p.cfg
+	p.server = nbd.NewServer(nbd.Options{
+		Handshake:      nbd.Limits{HandshakeTimeout: cfg.HandshakeTimeout},
+		MaxConnections: cfg.MaxConnections, MaxInflight: cfg.MaxInflight, MaxInflightBytes: cfg.MaxInflightBytes,
+		Log: p.log,
+	})
+	for _, s := range cfg.Listen {
+		a, err := nbd.ParseListen(s)
+		if err != nil {
+			return err
+		}
+		l, err := nbd.Listen(a)
+		if err != nil {
+			return err
+		}
+		p.listeners = append(p.listeners, l)
+	}
+	o := node.Options{
+		Limits:   ucmd.Limits{MaxIdlePages: int(cfg.MaxCachedBytes / ucmd.PageSize)},
+		Versions: cfg.Host.versions(), MaxDevices: cfg.Host.MaxDevices, MaxBuffers: cfg.MaxBufferBytes,
+		Serve: p.export, Log: p.log,
+	}
+	if cfg.Debug != 0 {
+		o.Observe = func(d ucmd.Desc) ucmd.Observer { return eventLog{p.log.WithField("device", d.Name)} }
+	}
+	if cfg.Host.Record != "" {
+		w, err := trace.Create(cfg.Host.Record, trace.Header{
+			Source: "host", Start: time.Now().UnixNano(), Command: strings.Join(os.Args, " "),
+		})
+		if err != nil {
+			return err
+		}
+		p.recorder = trace.NewRecorder(w)
+		o.Recorder = p.recorder
+	}
+	p.host = node.New(o)
+	var err error
+	p.mounted, err = fusenode.Mount(fusenode.Options{
+		Dir: cfg.Host.Mount, Host: p.host, Mode: cfg.Host.Mode,
+		Owner: cfg.Host.Owner.given, UID: cfg.Host.Owner.uid, GID: cfg.Host.Owner.gid,
+		Version: scstInterface, Log: p.log,
+	})
+	if err != nil {
+		return err
+	}
+	if cfg.Host.Link != "" {
+		return p.link.make(cfg.Host.Link, p.mounted.NodePath())
+	}
+	return nil
+}
+
+// How long the questions to a new device may take, and how long to wait before
+// they are asked again: a handler may register before it serves.
+const (
+	discoverTime = 30 * time.Second
+	exportPause  = time.Second
+)
+
+// export exports a device while its handler has it. It is node.Options.Serve.
+func (p *hostProgram) export(ctx context.Context, d *ucmd.Device) {
+	name := d.Desc().Name
+	log := p.log.WithField("device", name)
+	for told := false; ctx.Err() == nil; told = true {
+		ask, cancel := context.WithTimeout(ctx, discoverTime)
+		e, err := p.server.AddExport(ask, nbd.ExportConfig{Name: name, Device: d.Target()})
+		cancel()
+		switch {
+		case err == nil:
+			log.WithField("size", e.Size()).Info("exported over NBD")
+			<-ctx.Done()
+			p.unexport(e, log)
+			return
+		case errors.Is(err, nbd.ErrServerClosed):
+			<-ctx.Done()
+			return
+		case !told && ctx.Err() == nil:
+			log.WithError(err).Warn("the device can't be exported over NBD; trying again")
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(exportPause):
+		}
+	}
+}
+
+// unexport takes an export back. Its clients get ESHUTDOWN from the release of
+// the device.
+func (p *hostProgram) unexport(e *nbd.Export, log *logrus.Entry) {
+	ctx, cancel := context.WithTimeout(context.Background(), discoverTime)
+	defer cancel()
+	if err := p.server.RemoveExport(ctx, e); err != nil {
+		log.WithError(err).Warn("the export is gone, but its session with the device has not ended")
+	}
+}
+
+// Resize implements control: initiators are told to ask for the size again.
+func (p *hostProgram) Resize() {
+	for _, d := range p.host.Devices() {
+		d.CapacityChanged()
+		p.log.WithField("device", d.Desc().Name).Info("told the initiators that the capacity has changed")
+	}
+}
+
+// Shutdown implements control: clients first, then the devices, the mount and
+// the link.
+func (p *hostProgram) Shutdown(ctx context.Context) error {
+	p.shutdown.Do(func() {
+		p.outcome = p.release(ctx)
+		close(p.over)
+		p.accepting.Wait()
+	})
+	<-p.over
+	return p.outcome
+}
+
+// release undoes what was done, as far as it was.
+func (p *hostProgram) release(ctx context.Context) error {
+	errs := []error{p.link.remove(), p.server.Shutdown(ctx)}
+	for _, l := range p.listeners {
+		_ = l.Close() // one that was never served from
+	}
+	if p.host != nil {
+		errs = append(errs, p.host.Close(ctx))
+	}
+	if p.mounted != nil {
+		errs = append(errs, p.mounted.Close(ctx))
+	}
+	if p.recorder != nil {
+		if err := p.recorder.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("finish the recording %s: %w", p.cfg.Host.Record, err))
+		}
+	}
+	return errors.Join(errs...)
+}
