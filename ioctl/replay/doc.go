@@ -18,7 +18,10 @@
 //	run.go       goes through the events; ioctls.go does each call
 //	fetch.go     gets a subcommand from the host and finds what it answers
 //	initiator.go the front end: sessions, commands, task management
-//	memory.go    the handler's memory
+//	hint.go      when commands began, if the latest moment is too late;
+//	pool.go      what the buffer that they found says about that
+//	handler.go   the handler's calls, as bytes; memory.go its memory
+//	writesame.go the host's own WRITEs, which come in another order here
 //	compare.go   recorded and replayed subcommands, field by field
 //	listing.go   the listings of commands that are marks in a recording
 //	expected.go  where this host does better than the module, on purpose

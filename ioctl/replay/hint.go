@@ -40,7 +40,6 @@ func (d *device) hintFor(c *call) *hint {
 
 // attempt is the search for the moment at which a command began.
 type attempt struct {
-	res  *Result // the one to be explained
 	hint *hint
 	next int     // of device.given: where to try
 	last hintKey // where it was tried
@@ -55,16 +54,11 @@ func newAttempt(res *Result) *attempt {
 	if res.Difference == nil || res.Difference.hint == nil {
 		return nil
 	}
-	a := &attempt{res: res, hint: res.Difference.hint, left: maxAttempts}
+	a := &attempt{hint: res.Difference.hint, left: maxAttempts}
 	given := a.hint.device.given
 	for a.next = len(given) - 1; a.next >= 0 && given[a.next] > a.hint.seq; a.next-- {
 	}
 	return a
-}
-
-// helped says whether the replay got further.
-func (a *attempt) helped(d *Difference) bool {
-	return d == nil || d.Event == nil || d.Event.Seq > a.res.Difference.Event.Seq
 }
 
 // earlier puts the command before the replies of one more call back; false:

@@ -32,6 +32,7 @@ type devicePlan struct {
 	bad    map[abi.Addr]bool
 	last   uint64   // Seq of its last event
 	given  []uint64 // Seqs of the calls that brought replies
+	pool   *poolModel
 }
 
 // wantKind says how a handle comes into being.
@@ -79,7 +80,7 @@ func makePlan(events []*trace.Event) *plan {
 		case trace.KindEnter:
 			p.calls[e.Seq] = &call{enter: e}
 			if e.Op == abi.IoctlRegisterDevice.String() {
-				d := &devicePlan{number: len(p.devices), file: e.File, wants: map[uint32]*want{}, bad: map[abi.Addr]bool{}}
+				d := &devicePlan{number: len(p.devices), pool: newPoolModel(), file: e.File, wants: map[uint32]*want{}, bad: map[abi.Addr]bool{}}
 				if live[e.File] == nil {
 					live[e.File] = d
 					p.devices = append(p.devices, d)
@@ -115,6 +116,7 @@ func makePlan(events []*trace.Event) *plan {
 // enter looks for replies that make the host submit commands by itself.
 func (d *devicePlan) enter(e *trace.Event) {
 	d.last = e.Seq
+	d.pool.enter(e)
 	if e.In == nil {
 		return
 	}
@@ -134,6 +136,7 @@ func (d *devicePlan) enter(e *trace.Event) {
 func (d *devicePlan) exit(c *call) {
 	e := c.exit
 	d.last = e.Seq
+	d.pool.exit(c)
 	if e.Errno != 0 && c.enter.In != nil {
 		d.badAddresses(c)
 	}

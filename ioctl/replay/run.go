@@ -68,18 +68,50 @@ func Run(rec *trace.Recording, o Options) (*Result, error) {
 	if err := findObstacle(rec, p); err != nil {
 		return nil, err
 	}
-	hints := hints{}
-	var try *attempt
-	for {
-		res := runOnce(rec, p, o, hints)
-		if try != nil && !try.helped(res.Difference) {
-			if !try.earlier(hints) {
-				return try.res, nil
-			}
-		} else if try = newAttempt(res); try == nil || !try.earlier(hints) {
-			return res, nil
+	modelled := hints{}
+	for _, d := range p.devices {
+		d.pool.begins(d, modelled)
+	}
+	best, kept := runOnce(rec, p, o, modelled), modelled
+	if best.Difference != nil && len(modelled) > 0 {
+		// What the model of the pool says may be wrong, as in a recording of
+		// a pool that did not give the last buffer first.
+		if res := runOnce(rec, makePlan(rec.Events), o, hints{}); further(res, best) {
+			best, kept = res, hints{}
 		}
-		p = makePlan(rec.Events)
+	}
+	return search(rec, o, best, kept), nil
+}
+
+// further says whether a replay got further than another one.
+func further(a, b *Result) bool {
+	switch {
+	case b.Difference == nil || b.Difference.Event == nil:
+		return false
+	case a.Difference == nil || a.Difference.Event == nil:
+		return true
+	}
+	return a.Difference.Event.Seq > b.Difference.Event.Seq
+}
+
+// search looks for the moments at which commands began, one after the other,
+// as long as that explains differences.
+func search(rec *trace.Recording, o Options, res *Result, h hints) *Result {
+	for {
+		a := newAttempt(res)
+		if a == nil {
+			return res
+		}
+		found := false
+		for !found && a.earlier(h) {
+			next := runOnce(rec, makePlan(rec.Events), o, h)
+			if found = further(next, res); found {
+				res = next
+			}
+		}
+		if !found {
+			return res
+		}
 	}
 }
 
