@@ -33,6 +33,8 @@ type devicePlan struct {
 	last   uint64   // Seq of its last event
 	given  []uint64 // Seqs of the calls that brought replies
 	pool   *poolModel
+	desc   *abi.DevDesc // of the registration
+	opt    *abi.Opt     // those that are set last
 }
 
 // wantKind says how a handle comes into being.
@@ -68,7 +70,8 @@ type want struct {
 	stages int  // subcommands that were delivered of it
 	begun  bool // the initiator has done its part
 
-	answered int // replies that were given to it
+	answered int          // replies that were given to it
+	answer   *trace.Reply // its last EXEC reply, nil: none
 }
 
 // makePlan reads the events.
@@ -123,8 +126,17 @@ func (d *devicePlan) enter(e *trace.Event) {
 	if len(e.In.Replies) > 0 {
 		d.given = append(d.given, e.Seq)
 	}
+	if e.In.Opt != nil {
+		d.opt = e.In.Opt
+	}
+	if e.In.DevDesc != nil && d.desc == nil {
+		d.desc, d.opt = e.In.DevDesc, &e.In.DevDesc.Opt
+	}
 	for i := range e.In.Replies {
 		r := &e.In.Replies[i]
+		if r.Exec != nil {
+			d.want(r.CmdH).answer = r
+		}
 		if r.Exec != nil && r.Exec.ReplyType == abi.ExecReplyDoWriteSame {
 			w := d.want(r.CmdH)
 			w.writes, w.ranges = true, r.WriteSame
