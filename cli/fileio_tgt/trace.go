@@ -15,6 +15,7 @@ usage: fileio_tgt trace show [--json] FILE
        fileio_tgt trace diff [--json] FILE FILE
        fileio_tgt trace convert OLD NEW
        fileio_tgt trace replay [--json] FILE
+       fileio_tgt trace replay [--json] --as host FILE -- PROGRAM [ARG]...
        fileio_tgt trace record -o FILE [--data BYTES] -- PROGRAM [ARG]...
 
 show     a line per event: time, thread, ioctl, subcommands and replies with
@@ -27,7 +28,9 @@ convert  rewrites a trace, packed as the new name says (.gz, .zst), and makes
          one of a recording in the older format
 replay   plays the handler's side of a trace against a host of its own, while an
          initiator does what the host's side implies, and checks that the host
-         answers as recorded; prints the first difference
+         answers as recorded; prints the first difference. --as host plays the
+         other side, on a node of its own, against a handler program; {} in its
+         arguments is the node's path
 record   runs a handler program under a small C library, which is built with cc
          when it is needed first, and writes what it does with any scst_user
          node, the kernel's too; --data limits the bytes of each command's data
@@ -52,7 +55,7 @@ func traceCommand(stdout io.Writer) *cli.Command {
 			traceVerb("stat", 1, traceStat, json),
 			traceVerb("diff", 2, traceDiff, json),
 			traceVerb("convert", 2, traceConvert),
-			traceVerb("replay", 1, traceReplay, json),
+			replayVerb(),
 			recordVerb(),
 		},
 		Action: func(c *cli.Context) error {
