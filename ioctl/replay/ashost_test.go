@@ -8,11 +8,28 @@ import (
 	"testing"
 	"time"
 
+	"scstuser/handlers"
 	"scstuser/ioctl/abi"
 	"scstuser/ioctl/trace"
 	"scstuser/scsi"
 	"scstuser/ucmd"
 )
+
+// A recorded device is a port for handlers, and takes no inline handler, which
+// would not be recorded.
+var (
+	_ handlers.Port            = (*trace.Port)(nil)
+	_ handlers.ExtendedCDBPort = (*trace.Port)(nil)
+	_ handlers.ReleasedPort    = (*trace.Port)(nil)
+	_ handlers.OptionsPort     = (*trace.Port)(nil)
+	_ handlers.Preallocator    = (*trace.Port)(nil)
+)
+
+func TestPortTakesNoInlineHandler(t *testing.T) {
+	if _, ok := any((*trace.Port)(nil)).(handlers.InlinePort); ok {
+		t.Error("what an inline handler does would not be recorded")
+	}
+}
 
 // flat is a handler's memory: whole buffers by address.
 type flat struct {
@@ -36,6 +53,7 @@ func (f *flat) Unmap(uint64, []byte) {}
 // actor is a handler that answers as a recording says, by CDB.
 type actor struct {
 	dev     *ucmd.Device
+	port    getter // dev, or a recorder in front of it
 	mem     *flat
 	next    uint64
 	answers map[string][]*trace.Reply
@@ -43,8 +61,19 @@ type actor struct {
 	over    chan struct{}
 }
 
+// getter is what an actor uses of a device.
+type getter interface {
+	ReplyAndGet(ctx context.Context, replies []ucmd.Reply, subs []ucmd.Subcommand) (done, n int, err error)
+}
+
 // newActor registers the recorded device and answers until its release.
 func newActor(t *testing.T, rec *trace.Recording, spoil func(*ucmd.Reply)) *actor {
+	t.Helper()
+	return newRecordedActor(t, rec, spoil, nil)
+}
+
+// newRecordedActor is newActor with a recorder, if that is not nil.
+func newRecordedActor(t *testing.T, rec *trace.Recording, spoil func(*ucmd.Reply), w trace.EventWriter) *actor {
 	t.Helper()
 	d := makePlan(rec.Events).devices[0]
 	a := &actor{mem: &flat{mem: map[uint64][]byte{}}, next: 0x10000, answers: map[string][]*trace.Reply{}, spoil: spoil, over: make(chan struct{})}
@@ -56,6 +85,10 @@ func newActor(t *testing.T, rec *trace.Recording, spoil func(*ucmd.Reply)) *acto
 	var err error
 	if a.dev, err = ucmd.NewRegistry(ucmd.Limits{}).Register(d.desc.Desc(false), a.mem, nil); err != nil {
 		t.Fatal(err)
+	}
+	a.port = a.dev
+	if w != nil {
+		a.port = trace.NewPort(a.dev, w)
 	}
 	go a.serve()
 	t.Cleanup(func() {
@@ -72,7 +105,7 @@ func (a *actor) serve() {
 	var replies []ucmd.Reply
 	subs := make([]ucmd.Subcommand, 1)
 	for {
-		_, n, err := a.dev.ReplyAndGet(context.Background(), replies, subs)
+		_, n, err := a.port.ReplyAndGet(context.Background(), replies, subs)
 		if err != nil {
 			return // released
 		}
@@ -197,5 +230,29 @@ func TestAsHostHang(t *testing.T) {
 	boom := errors.New("never registered")
 	if _, err := RunAsHost(context.Background(), rec, func(context.Context, string) (*ucmd.Device, error) { return nil, boom }, Options{}); !errors.Is(err, boom) {
 		t.Error(err)
+	}
+}
+
+// A handler in this process is recorded through trace.Port; the recording
+// replays.
+func TestRecordPortAndReplay(t *testing.T) {
+	for _, id := range []string{"ka", "kd", "kg", "q"} {
+		rec := load(t, recordings(t)[id])
+		p := &taped{}
+		p.make()
+		a := newRecordedActor(t, rec, nil, p.w)
+		res, err := RunAsHost(context.Background(), rec, a.find, Options{})
+		if err != nil || res.Difference != nil {
+			t.Fatalf("%v %v", err, res.Difference)
+		}
+		a.dev.Release()
+		<-a.over
+		if err := a.port.(*trace.Port).End(); err != nil {
+			t.Fatal(err)
+		}
+		again := good(t, p.recording(t), Options{})
+		if again.Commands < res.Commands || again.Subcommands < res.Commands {
+			t.Errorf("%s: replayed %+v, recorded %+v", id, again, res)
+		}
 	}
 }

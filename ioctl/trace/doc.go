@@ -17,6 +17,9 @@
 // ArgIn, ArgOut, NewReply and NewCmd make an event's parts of the bytes that
 // cross the interface, by package abi.
 //
+// Port records a device whose handler is in this process, as the ioctls that
+// it would make.
+//
 // # Locks and goroutines
 //
 // Writer.mu guards everything in a Writer: threads write their events as they
@@ -25,7 +28,8 @@
 //
 // A Recorder is a Writer for the data path, with a bounded queue and the only
 // goroutine of the package, which Close ends. Recorder.mu is held while an
-// event waits for room in the queue; the goroutine does not take it.
+// event waits for room in the queue; the goroutine does not take it. Port.mu
+// guards a Port's numbers of threads; nothing is called with it held.
 //
 // # What a bad file can do
 //
