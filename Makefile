@@ -48,11 +48,15 @@ deps: ## install the programs that the tests check us with, if they are missing
 test: deps ## all tests, with the race detector
 	$(GO) test -race -shuffle=on -timeout 20m ./...
 	@echo "allocations, which the race detector falsifies:"
-	$(GO) test -count=1 -run 'NoAllocation|DoNotAllocate|AllocatesNothing' ./nbd ./handlers/... ./target ./ucmd/... ./scsi
+	$(GO) test -count=1 -run 'NoAllocation|DoNotAllocate|AllocatesNothing' ./nbd ./handlers/... ./target ./ucmd/... ./scsi ./ioctl/node
 
 .PHONY: bench
 bench: deps ## speed, side by side with nbdkit and qemu-nbd; ARGS='...' goes to the program
 	$(GO) run ./internal/nbdbench $(ARGS)
+
+.PHONY: bench-ioctl
+bench-ioctl: ## what a command costs through the node, with a handler in its own process; needs root and /dev/fuse
+	$(GO) run ./internal/benchioctl $(ARGS)
 
 .PHONY: bench-lifecycle
 bench-lifecycle: ## what a command costs from parse to on-free, as tables; a minute; BENCHCOUNT (3)

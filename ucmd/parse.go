@@ -87,6 +87,12 @@ func (d *Device) fillParse(u *Ucmd, s *Subcommand) {
 	}
 	s.Timeout, s.OpFlags = c.Timeout, c.OpFlags
 	s.ExpectedSet, s.ExpectedDir, s.ExpectedLen = c.ExpectedSet, c.ExpectedDir, c.ExpectedLen
+	if !c.ExpectedSet && c.OpFlags&scsi.OpInfoValid != 0 {
+		// NBD has no expected length, but its initiators ask for just what
+		// their CDBs say; handlers rely on being told (SCST's own refuses a
+		// command without).
+		s.ExpectedSet, s.ExpectedDir, s.ExpectedLen, s.ExpectedOut = true, c.Dir, c.BufLen, c.OutBufLen
+	}
 }
 
 // fillCommon writes what PARSE, ALLOC_MEM and EXEC have in common.

@@ -82,7 +82,8 @@ func TestR43LocalCommandsAreNotParsed(t *testing.T) {
 }
 
 // R44, fact 42: lengths of READ and WRITE are in blocks, those of others in
-// bytes; the op flags are the standard parser's.
+// bytes; the op flags are the standard parser's, and so is what is expected where
+// the initiator did not say.
 func TestR44ParsePayload(t *testing.T) {
 	b := newBench(t, withParse(ParseCall))
 	defer b.close()
@@ -91,7 +92,7 @@ func TestR44ParsePayload(t *testing.T) {
 	s := b.get(SubParse)
 	if s.DataLen != 8 || s.BufLen != 8 || s.LBA != 7 || s.Dir != scsi.DirRead || s.CDBLen != 16 || s.CDB[0] != 0x88 ||
 		s.OpFlags&(scsi.OpInfoValid|scsi.OpBlocksLength) != scsi.OpInfoValid|scsi.OpBlocksLength ||
-		s.Timeout != 30 || s.SessH != b.sess.Handle() || s.ExpectedSet || s.QueueType != scsi.QueueSimple {
+		s.Timeout != 30 || s.SessH != b.sess.Handle() || !s.ExpectedSet || s.ExpectedDir != scsi.DirRead || s.ExpectedLen != 4096 || s.QueueType != scsi.QueueSimple {
 		t.Errorf("PARSE of READ: %+v", s)
 	}
 	b.reply(goodParse(s, scsi.DirRead, 4096))

@@ -136,6 +136,7 @@ func defaultConfig() *config {
 		DrainTimeout:     30 * time.Second,
 		LogLevel:         logrus.InfoLevel,
 		LogFormat:        logText,
+		Host:             defaultHostConfig(),
 	}
 }
 

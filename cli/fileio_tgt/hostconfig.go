@@ -24,7 +24,8 @@ type hostConfig struct {
 	MaxDevices int
 }
 
-// defaultHostConfig is what an empty command line of host means.
+// defaultHostConfig is what an empty command line of host means; it has no
+// mount point yet.
 func defaultHostConfig() hostConfig {
 	return hostConfig{Mode: 0o600, MaxDevices: 1024}
 }

@@ -80,7 +80,6 @@ func hostOptions() []*option {
 // which nothing may be given in front of it.
 func hostCommand(stdout io.Writer, program *commandLine, serve func(*config) error) *cli.Command {
 	line := newCommandLine()
-	line.cfg.Host = defaultHostConfig()
 	c := &cli.Command{
 		Name: "host", HideHelp: true, HideHelpCommand: true,
 		OnUsageError: func(_ *cli.Context, err error, _ bool) error {

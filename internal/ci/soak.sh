@@ -39,6 +39,9 @@ for package in ./ucmd ./handlers; do
 	go test -count=1 -v -timeout 2h -run '^TestKillAndReleaseUnderLoad$' "$package" -killcycles "$soakcycles" ||
 		fail "kill-and-release cycles of $package"
 done
+# Handler processes on the node are killed a thousand times; skipped without FUSE.
+CYCLES=${SOAKKILLS:-1000} go test -count=1 -v -timeout 2h -run '^TestRules$/^R70_kill$' ./ioctl/fusenode ||
+	fail "kills of handler processes"
 go test -count=1 -race -timeout 2h -run '^TestInvariantsUnderChaos$' ./ucmd -rapid.checks "$soakchecks" ||
 	fail "an invariant does not hold"
 

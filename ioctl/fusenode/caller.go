@@ -17,6 +17,7 @@ const maxPieces = 1024
 // caller is the memory of the thread that makes an ioctl (F1, F2).
 type caller struct {
 	tid    int
+	copies uint64 // system calls since the last look
 	local  []unix.Iovec
 	remote []unix.RemoteIovec
 }
@@ -57,6 +58,7 @@ func (c *caller) move(pieces []node.Piece, f processVM) (total int) {
 			want += n
 		}
 		if want > 0 {
+			c.copies++
 			n, err := f(c.tid, c.local, c.remote, 0)
 			if err != nil {
 				return total

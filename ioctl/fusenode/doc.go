@@ -29,7 +29,7 @@
 // # lun
 //
 // Reads and writes of lun become SCSI commands of an initiator called "fuse",
-// which is attached while the file is open (initiator.go). I/O that does not
+// which is attached while the file is open, and a second longer (initiator.go). I/O that does not
 // begin and end at blocks is widened to them; writes of that kind read first,
 // alone. Files are opened with FOPEN_DIRECT_IO, so the kernel caches nothing and
 // NBD clients and lun see the same bytes; mmap with MAP_SHARED is refused for

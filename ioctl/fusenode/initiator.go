@@ -31,8 +31,9 @@ const (
 // disk is a device as the tree's own initiator sees it.
 type disk struct {
 	*ucmd.Device
-	slots chan struct{} // a token for each command under way
-	door  chan struct{} // held by who attaches
+	linger time.Duration // how long an unused session stays
+	slots  chan struct{} // a token for each command under way
+	door   chan struct{} // held by who attaches
 	// edges keeps writes of whole blocks (readers) away from those that have
 	// to read first.
 	edges sync.RWMutex
@@ -40,15 +41,15 @@ type disk struct {
 	// mu guards what follows.
 	mu    sync.Mutex
 	users int
-	sess  *target.Session // while there are users
+	sess  *target.Session // while there are users, and a little longer
 	cap   scsi.Capacity   // as last asked
 	known bool            // cap was asked, and has not changed since
 }
 
 var _ target.Frontend = (*disk)(nil)
 
-func newDisk(d *ucmd.Device, inflight int) *disk {
-	return &disk{Device: d, slots: make(chan struct{}, inflight), door: make(chan struct{}, 1)}
+func newDisk(d *ucmd.Device, o *Options) *disk {
+	return &disk{Device: d, linger: o.Linger, slots: make(chan struct{}, o.MaxInflight), door: make(chan struct{}, 1)}
 }
 
 // enter attaches to the device for one more user. When ctx ends first it goes
@@ -79,7 +80,7 @@ func (d *disk) attach() error {
 	d.door <- struct{}{}
 	defer func() { <-d.door }()
 	d.mu.Lock()
-	if d.users > 0 {
+	if d.sess != nil {
 		d.users++
 		d.mu.Unlock()
 		return nil
@@ -100,20 +101,29 @@ func (d *disk) attach() error {
 	return nil
 }
 
-// leave ends one use. The last one's session is closed in the background.
+// leave ends one use. The session stays a little after the last one: opening a
+// file makes the kernel ask for its size first, and each would attach anew.
 func (d *disk) leave() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.users--; d.users > 0 {
+	if d.users--; d.users == 0 {
+		s := d.sess
+		time.AfterFunc(d.linger, func() { d.detach(s) })
+	}
+}
+
+// detach closes a session that nobody has used since.
+func (d *disk) detach(s *target.Session) {
+	d.mu.Lock()
+	if d.users > 0 || d.sess != s {
+		d.mu.Unlock()
 		return
 	}
-	s := d.sess
 	d.sess = nil
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		_ = s.Close(ctx) // if its commands don't end, the device's release will see to it
-	}()
+	d.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	_ = s.Close(ctx) // if its commands don't end, the device's release will see to it
 }
 
 // capacity asks for the capacity, if it isn't known. The caller has entered.
@@ -164,7 +174,7 @@ func (d *disk) size(ctx context.Context) (int64, error) {
 			return 0, err
 		}
 	}
-	return int64(c.LastLBA+1) * int64(c.BlockSize), nil
+	return sizeOf(c), nil
 }
 
 // op is one command. It belongs to the target until it is freed, whether or not

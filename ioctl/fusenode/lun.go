@@ -23,17 +23,22 @@ var (
 	_ fs.NodeSetattrer = (*lunNode)(nil)
 )
 
+// attr fills in the attributes.
+func (n *lunNode) attr(out *fuse.AttrOut, size int64) {
+	out.Mode = syscall.S_IFREG | 0o600
+	out.Size = uint64(size)
+	out.Blocks = (out.Size + 511) / 512
+	out.Blksize = 4096
+}
+
 // Getattr implements fs.NodeGetattrer. A device that can't tell its size has
 // none.
 func (n *lunNode) Getattr(ctx context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
-	out.Mode = syscall.S_IFREG | 0o600
 	size, err := n.disk.size(ctx)
 	if errno := errnoOf(err); errno == syscall.EINTR {
 		return errno
 	}
-	out.Size = uint64(size)
-	out.Blocks = (out.Size + 511) / 512
-	out.Blksize = 4096
+	n.attr(out, size)
 	return 0
 }
 
@@ -100,7 +105,10 @@ func (f *lunFile) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadRe
 		return nil, errnoOf(err)
 	}
 	n, err := f.disk.readAt(ctx, c, dest, off)
-	return fuse.ReadResultData(dest[:n]), errnoOf(err)
+	if n == 0 && err != nil {
+		return nil, errnoOf(err) // a result beside an error would count as the end of the file
+	}
+	return fuse.ReadResultData(dest[:n]), 0
 }
 
 // Write implements fs.FileWriter.

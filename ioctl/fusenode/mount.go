@@ -50,7 +50,7 @@ func Mount(o Options) (*Mounted, error) {
 		EntryTimeout: &zero, AttrTimeout: &zero, NegativeTimeout: &zero,
 		UID: o.UID, GID: o.GID,
 		MountOptions: fuse.MountOptions{
-			Name: fsName, FsName: fsName, DirectMount: true, DisableXAttrs: true,
+			Name: fsName, FsName: fsName, DirectMount: true, DisableXAttrs: true, DisableSplice: true,
 			AllowOther: o.shared(), Options: []string{"default_permissions"},
 			MaxWrite: maxIO, MaxBackground: 128,
 			Logger: log.New(io.Discard, "", 0), // its errors come back as such
@@ -83,6 +83,12 @@ func usable(dir string, l logger) error {
 
 // NodePath is where handlers find the node.
 func (m *Mounted) NodePath() string { return filepath.Join(m.dir, NodeName) }
+
+// Counters are what the node has done since it was mounted: ioctls, and system
+// calls that reached into their callers' memory.
+func (m *Mounted) Counters() (ioctls, copies uint64) {
+	return m.tree.ioctls.Load(), m.tree.copies.Load()
+}
 
 // Close unmounts. Programs that still have files of the mount open are cut off:
 // their calls fail with ENOTCONN or ECONNABORTED. The host was closed before,

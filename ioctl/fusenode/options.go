@@ -2,6 +2,7 @@ package fusenode
 
 import (
 	"os"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -25,6 +26,9 @@ type Options struct {
 	// MaxInflight is how many commands of one lun are under way at a time.
 	// Default 64.
 	MaxInflight int
+	// Linger is how long the session of a lun stays after its last use.
+	// Default 1 s.
+	Linger time.Duration
 	// Log is where the mount reports, and whose level trace_level is;
 	// logrus.StandardLogger() if nil.
 	Log *logrus.Logger
@@ -40,6 +44,9 @@ func (o *Options) EnsureDefaults() {
 	}
 	if o.MaxInflight <= 0 {
 		o.MaxInflight = 64
+	}
+	if o.Linger <= 0 {
+		o.Linger = time.Second
 	}
 	if o.Log == nil {
 		o.Log = logrus.StandardLogger()

@@ -41,11 +41,14 @@ func (n *userNode) Setattr(ctx context.Context, f fs.FileHandle, in *fuse.SetAtt
 // Open implements fs.NodeOpener: an open file description of its own (R14).
 func (n *userNode) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
 	f := n.tree.opt.Host.Open(flags&syscall.O_NONBLOCK != 0, tidOf(ctx))
-	return &userFile{f}, fuse.FOPEN_DIRECT_IO | fuse.FOPEN_NONSEEKABLE | fuse.FOPEN_NOFLUSH, 0
+	return &userFile{n.tree, f}, fuse.FOPEN_DIRECT_IO | fuse.FOPEN_NONSEEKABLE | fuse.FOPEN_NOFLUSH, 0
 }
 
 // userFile is an open node.
-type userFile struct{ file *node.File }
+type userFile struct {
+	tree *tree
+	file *node.File
+}
 
 var (
 	_ fs.FileIoctler  = (*userFile)(nil)
@@ -66,7 +69,9 @@ func (f *userFile) Ioctl(ctx context.Context, cmd uint32, arg uint64, input, out
 			copy(output[n:], input[min(n, len(input)):])
 		}
 	}
-	c.Call = node.Call{}
+	f.tree.ioctls.Add(1)
+	f.tree.copies.Add(c.copies)
+	c.Call, c.copies = node.Call{}, 0
 	calls.Put(c)
 	return result, errno
 }

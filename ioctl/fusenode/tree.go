@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fs"
@@ -13,12 +14,15 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"scstuser/ucmd"
-	"scstuser/ucmd/sgv"
 )
 
 // tree is the mount's content.
 type tree struct {
 	opt Options
+
+	// ioctls counts the calls on the node, copies the system calls that reached
+	// into their callers' memory.
+	ioctls, copies atomic.Uint64
 
 	// mu guards what follows.
 	mu sync.Mutex
@@ -43,7 +47,7 @@ func (t *tree) disk(dev *ucmd.Device) *disk {
 		default:
 		}
 	}
-	d := newDisk(dev, t.opt.MaxInflight)
+	d := newDisk(dev, &t.opt)
 	t.disks[dev] = d
 	return d
 }
@@ -161,7 +165,7 @@ func (t *tree) pools() *dir {
 					continue
 				}
 				seen[s.Name] = true
-				stats := text("stats", func() string { return poolText(d.PoolStats()[i]) })
+				stats := text("stats", func() string { return poolText(d, i) })
 				l = append(l, child{s.Name, func() fs.InodeEmbedder {
 					return &dir{list: func() []child { return []child{stats} }}
 				}, syscall.S_IFDIR})
@@ -172,8 +176,9 @@ func (t *tree) pools() *dir {
 	}}
 }
 
-// poolText is a pool's counters as a table.
-func poolText(s sgv.Stats) string {
+// poolText is the counters of a device's i-th pool as a table.
+func poolText(d *ucmd.Device, i int) string {
+	s := d.PoolStats()[i] // a device does not change its pools
 	var b strings.Builder
 	fmt.Fprintf(&b, "%-12s %12s %12s %8s\n", "pages", "hits", "allocations", "idle")
 	for _, c := range s.Classes {

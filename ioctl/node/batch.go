@@ -1,14 +1,11 @@
 package node
 
 import (
-	"sync"
-
 	"scstuser/ioctl/abi"
 	"scstuser/ucmd"
 )
 
-// batch is what one call needs to move replies in and subcommands out. Batches
-// are used again, so that a call allocates nothing in steady state.
+// batch is what one call needs to move replies in and subcommands out.
 type batch struct {
 	raw     []byte // reply_cmds as they came
 	replies []ucmd.Reply
@@ -30,6 +27,7 @@ type batch struct {
 	subs []ucmd.Subcommand
 	out  []byte // get_cmds, abi.SizeGetCmd for each
 	lens []int  // their lengths
+	one  [1]Piece
 }
 
 // kind says what a piece of a reply is.
@@ -59,25 +57,27 @@ type newBuffer struct {
 	host   []byte // nil: it can't be had
 }
 
-var batches = sync.Pool{New: func() any { return new(batch) }}
-
-func getBatch() *batch { return batches.Get().(*batch) }
-
-// put gives the batch back for use by others.
-func (b *batch) put() {
+// forget drops what belongs to a call, and keeps the room.
+func (b *batch) forget() {
 	clear(b.replies)
 	clear(b.subs)
 	clear(b.pieces)
 	clear(b.probes)
 	clear(b.news)
+	clear(b.one[:])
 	b.reset()
-	batches.Put(b)
 }
 
 // reset forgets the replies of one step.
 func (b *batch) reset() {
 	b.pieces, b.loads, b.probes, b.news = b.pieces[:0], b.loads[:0], b.probes[:0], b.news[:0]
 	b.offered = false
+}
+
+// read reads one stretch, and returns how many bytes of it there are.
+func (b *batch) read(m CallerMemory, at abi.Addr, buf []byte) int {
+	b.one[0] = Piece{at, buf}
+	return m.Read(b.one[:])
 }
 
 // grown returns s with room and length n; what is new is zero.

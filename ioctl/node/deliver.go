@@ -10,11 +10,11 @@ import (
 )
 
 // deliver copies subcommands to the caller: each WRITE's payload into its pbuf
-// and then all get_cmds to where addr says (rules R4, R27, F7), with one system
-// call. Commands whose payload can't be delivered are ended with an error and
+// and then all get_cmds, one behind the other from home on (rules R4, R27, F7),
+// with one system call. Commands whose payload can't be delivered are ended with an error and
 // taken out of the list; n is how many arrived. EFAULT: the get_cmd of the n-th
 // did not; it and those behind it can be fetched again.
-func (b *batch) deliver(x *request, got int, addr func(i int) abi.Addr) (n int, err error) {
+func (b *batch) deliver(x *request, got int, home abi.Addr) (n int, err error) {
 	b.subs = b.subs[:got]
 	b.out, b.lens = grown(b.out, got*abi.SizeGetCmd), grown(b.lens, got)
 	for {
@@ -24,7 +24,7 @@ func (b *batch) deliver(x *request, got int, addr func(i int) abi.Addr) (n int, 
 		for i := range b.subs {
 			out := b.out[i*abi.SizeGetCmd:][:abi.SizeGetCmd]
 			b.lens[i], _ = abi.EncodeSubcommand(out, &b.subs[i]) // is long enough
-			b.want(load{reply: i}, addr(i), out[:b.lens[i]])
+			b.want(load{reply: i}, home+abi.Addr(i*abi.SizeGetCmd), out[:b.lens[i]])
 		}
 		fault := -1
 		eachFault(b.pieces, x.Mem.Write, func(i int) int {

@@ -82,7 +82,9 @@ func (f *File) ioctl(ctx context.Context, c *Call, rec *recording) (int32, sysca
 	if a == nil {
 		return 0, syscall.ENODEV, nil // R6
 	}
-	x := &request{File: f, Call: c, dev: a.dev, space: a.space, rec: rec}
+	x := requests.Get().(*request)
+	x.File, x.Call, x.dev, x.space, x.rec = f, c, a.dev, a.space, rec
+	defer x.put()
 	switch c.Cmd {
 	case abi.IoctlReplyAndGetMulti:
 		a.fetches()
@@ -110,6 +112,16 @@ type request struct {
 	dev   *ucmd.Device
 	space *space
 	rec   *recording // nil: nobody records
+	batch batch
+}
+
+// requests are used again, so that a call allocates nothing in steady state.
+var requests = sync.Pool{New: func() any { return new(request) }}
+
+func (x *request) put() {
+	x.File, x.Call, x.dev, x.space, x.rec = nil, nil, nil, nil, nil
+	x.batch.forget()
+	requests.Put(x)
 }
 
 // attended returns the file's device, nil before REGISTER.
@@ -163,11 +175,11 @@ func (c *Call) outBuf() []byte {
 // errnoOf is the number in an error of this interface; what has none is not
 // expected, and EINVAL. What a number can't tell is logged.
 func (h *Host) errnoOf(err error) syscall.Errno {
-	var e syscall.Errno
-	switch {
-	case err == nil:
+	if err == nil {
 		return 0
-	case !errors.As(err, &e):
+	}
+	var e syscall.Errno // is on the heap, for As
+	if !errors.As(err, &e) {
 		e = syscall.EINVAL
 	}
 	if err != error(e) {

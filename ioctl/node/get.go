@@ -10,8 +10,7 @@ import (
 
 // replyOnly is REPLY_CMD.
 func (x *request) replyOnly() (int32, syscall.Errno, []byte) {
-	b := getBatch()
-	defer b.put()
+	b := &x.batch
 	b.raw = append(b.raw[:0], x.In[:abi.SizeReplyCmd]...)
 	b.decode(x, 1)
 	_, _, err := b.give(context.Background(), x, 1, nil)
@@ -21,8 +20,7 @@ func (x *request) replyOnly() (int32, syscall.Errno, []byte) {
 // getOne is REPLY_AND_GET_CMD (rules R23 to R27).
 func (x *request) getOne(ctx context.Context) (int32, syscall.Errno, []byte) {
 	x.takeRestart(x.TID)
-	b := getBatch()
-	defer b.put()
+	b := &x.batch
 	preply, err := abi.PReply(x.In)
 	if err != nil {
 		return 0, syscall.EFAULT, nil
@@ -30,13 +28,13 @@ func (x *request) getOne(ctx context.Context) (int32, syscall.Errno, []byte) {
 	replies := 0
 	if preply != 0 {
 		b.raw = grown(b.raw, abi.SizeReplyCmd)
-		if !readAll(x.Mem, preply, b.raw) {
+		if b.read(x.Mem, preply, b.raw) != len(b.raw) {
 			return 0, syscall.EFAULT, nil
 		}
 		b.decode(x, 1)
 		replies = 1
 	}
-	_, n, err := x.fetch(ctx, b, replies, 1, func(int) abi.Addr { return x.Arg })
+	_, n, err := x.fetch(ctx, b, replies, 1, x.Arg)
 	switch {
 	case errors.Is(err, syscall.EINTR) && !x.host.opt.InterruptErrno:
 		// The reply is consumed: a restart must not give it again (F4).
@@ -62,8 +60,7 @@ func (x *request) multi(ctx context.Context) (int32, syscall.Errno, []byte) {
 	if r, ok := x.takeRestart(x.TID); ok && r.arg == x.Arg && string(r.left[:]) == string(x.In[:abi.SizeMulti]) {
 		room, before = r.room, r.done
 	}
-	b := getBatch()
-	defer b.put()
+	b := &x.batch
 	done, n, err := x.multiSteps(ctx, b, &m, replies, room)
 
 	out := x.outBuf()
@@ -88,12 +85,12 @@ func (x *request) multi(ctx context.Context) (int32, syscall.Errno, []byte) {
 // multiSteps takes the replies in steps of a batch and fetches with the last.
 func (x *request) multiSteps(ctx context.Context, b *batch, m *abi.Multi, replies, room int) (done, n int, err error) {
 	most := x.host.opt.Batch
-	home := func(i int) abi.Addr { return abi.MultiCmdAddr(x.Arg, i) }
+	home := abi.MultiCmdAddr(x.Arg, 0)
 	for {
 		step := min(replies-done, most)
 		if step > 0 {
 			b.raw = grown(b.raw, step*abi.SizeReplyCmd)
-			there := x.Mem.Read([]Piece{{m.MultiReplyAddr(done), b.raw}}) / abi.SizeReplyCmd
+			there := b.read(x.Mem, m.MultiReplyAddr(done), b.raw) / abi.SizeReplyCmd
 			b.decode(x, there)
 			if there < step {
 				k, _, err := b.give(ctx, x, there, nil)
@@ -118,7 +115,7 @@ func (x *request) multiSteps(ctx context.Context, b *batch, m *abi.Multi, replie
 // fetch gives the decoded replies and delivers up to room subcommands. It waits
 // for the first, if the device is a blocking one, and a little if not (F5). An
 // interrupted wait is EINTR.
-func (x *request) fetch(ctx context.Context, b *batch, replies, room int, home func(int) abi.Addr) (done, n int, err error) {
+func (x *request) fetch(ctx context.Context, b *batch, replies, room int, home abi.Addr) (done, n int, err error) {
 	b.subs = grown(b.subs, room)
 	done, got, err := b.give(ctx, x, replies, b.subs)
 	if err == error(syscall.EAGAIN) && done == replies {
@@ -139,11 +136,11 @@ func (x *request) fetch(ctx context.Context, b *batch, replies, room int, home f
 
 // numberOf is the errno in an error of ucmd's fast paths.
 func numberOf(err error) syscall.Errno {
-	var e syscall.Errno
-	switch {
-	case err == nil:
+	if err == nil {
 		return 0
-	case errors.As(err, &e):
+	}
+	var e syscall.Errno // is on the heap, for As
+	if errors.As(err, &e) {
 		return e
 	}
 	return syscall.EINVAL

@@ -20,7 +20,8 @@ func (x *request) manage(ctx context.Context) error {
 		if err := o.Decode(x.In); err != nil {
 			return syscall.EFAULT
 		}
-		return apart(ctx, func() error { return x.dev.SetOptions(o.Options()) })
+		dev := x.dev // x is used again when the caller goes before the end
+		return apart(ctx, func() error { return dev.SetOptions(o.Options()) })
 	case abi.IoctlFlushCache:
 		return apart(ctx, x.dev.FlushCache)
 	case abi.IoctlCapacityChanged:
@@ -80,8 +81,7 @@ func (x *request) prealloc() (int32, syscall.Errno, []byte) {
 		return 0, syscall.EFAULT, nil
 	}
 	n := int(in.BuffLen)
-	b := getBatch()
-	defer b.put()
+	b := &x.batch
 	if in.PBuf%ucmd.PageSize == 0 && n > 0 && n <= 1<<31-1-ucmd.PageSize {
 		b.bring(x, -1, in.PBuf, (n+ucmd.PageSize-1)&^(ucmd.PageSize-1))
 		b.load(x)

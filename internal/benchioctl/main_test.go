@@ -1,0 +1,30 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The whole of it, as short as can be: a row for each depth, and no command
+// failed.
+func TestRun(t *testing.T) {
+	if _, err := os.Stat("/dev/fuse"); err != nil || os.Geteuid() != 0 {
+		t.Skip("NOT TESTED: needs /dev/fuse and root")
+	}
+	if _, err := exec.LookPath("cc"); err != nil {
+		t.Skip("NOT TESTED: no C compiler (cc) here")
+	}
+	t.Chdir("../..")
+	var b strings.Builder
+	if err := run(&b, time.Second); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"bare round trip", "\n1 ", "\n16 ", "\n64 "} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in:\n%s", want, b.String())
+		}
+	}
+}

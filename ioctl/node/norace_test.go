@@ -1,0 +1,6 @@
+//go:build !race
+
+package node
+
+// raceEnabled says whether the race detector is at work.
+const raceEnabled = false
