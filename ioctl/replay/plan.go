@@ -82,7 +82,7 @@ func makePlan(events []*trace.Event) *plan {
 		switch e.Kind {
 		case trace.KindEnter:
 			p.calls[e.Seq] = &call{enter: e}
-			if e.Op == abi.IoctlRegisterDevice.String() {
+			if e.Op == abi.IoctlRegisterDevice.String() && e.In != nil && e.In.DevDesc != nil {
 				d := &devicePlan{number: len(p.devices), pool: newPoolModel(), file: e.File, wants: map[uint32]*want{}, bad: map[abi.Addr]bool{}}
 				if live[e.File] == nil {
 					live[e.File] = d
@@ -201,12 +201,12 @@ func (d *devicePlan) cmd(e *trace.Event, c *trace.Cmd) {
 	}
 	w.stages++
 	switch {
-	case c.Subcode == abi.SubcodeAttachSess:
-		w.kind, w.sess = wantAttach, c.Sess.SessH
-	case c.Subcode == abi.SubcodeDetachSess:
-		w.kind, w.sess = wantDetach, c.Sess.SessH
-	case c.Subcode == abi.SubcodeTMReceived:
-		w.kind, w.sess = wantTM, c.TM.SessH
+	case c.Subcode == abi.SubcodeAttachSess && c.Sess != nil:
+		w.kind, w.sess, w.cmd = wantAttach, c.Sess.SessH, *c
+	case c.Subcode == abi.SubcodeDetachSess && c.Sess != nil:
+		w.kind, w.sess, w.cmd = wantDetach, c.Sess.SessH, *c
+	case c.Subcode == abi.SubcodeTMReceived && c.TM != nil:
+		w.kind, w.sess, w.cmd = wantTM, c.TM.SessH, *c
 	case c.Parse != nil:
 		x := c.Parse
 		w.command(x.SessH, x.CDB, x.CDBLen, x.QueueType, x.DataDirection, x.BuffLen)
