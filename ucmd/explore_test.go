@@ -66,9 +66,9 @@ type explorer struct {
 	// seen has, for each state, the most of the bound that was left there.
 	seen map[uint64]left
 
-	path    []choicePoint
-	runs    int
-	steps   int
+	path  []choicePoint
+	runs  int
+	steps int
 	// astray: a schedule did not go the way that it went before.
 	astray  bool
 	failure string

@@ -31,6 +31,7 @@ func (d *Device) Parse(c *target.Cmd) target.Verdict {
 		if err != nil {
 			parseExpected(c)
 		}
+		c.Timeout = handlerTimeout
 		d.mu.Lock()
 		d.setState(u, StateParsing)
 		d.addReady(u)
@@ -62,14 +63,15 @@ func (d *Device) parseStandard(c *target.Cmd) error {
 	return nil
 }
 
-// unknownTimeout is the time, in seconds, for commands that the tables don't
-// know.
-const unknownTimeout = 60
+// handlerTimeout is the time, in seconds, for commands that the handler parses:
+// its reply has none, and the tables' is for those that were parsed by them
+// (fact 42).
+const handlerTimeout = 30
 
 // parseExpected is all there is to say about an unknown command: what the
 // initiator expects.
 func parseExpected(c *target.Cmd) {
-	c.Dir, c.BufLen, c.DataLen, c.Timeout = scsi.DirNone, 0, 0, unknownTimeout
+	c.Dir, c.BufLen, c.DataLen = scsi.DirNone, 0, 0
 	if c.ExpectedSet {
 		c.Dir, c.BufLen, c.DataLen = c.ExpectedDir, c.ExpectedLen, int64(c.ExpectedLen)
 	}

@@ -18,9 +18,11 @@ func runApp(args []string, stdout, stderr io.Writer, serve serveFunc) error {
 	if len(args) > 1 && args[1] == statusName {
 		return newStatusApp(stdout).Run(args[1:])
 	}
-	return newApp(stdout, func(cfg *config) error {
+	app := newApp(stdout, func(cfg *config) error {
 		return supervise(context.Background(), cfg, newEnvironment(stdout, stderr, serve))
-	}).Run(expandArgs(args))
+	})
+	app.ErrWriter = stderr
+	return app.Run(expandArgs(args))
 }
 
 // newApp makes the application. Without a subcommand its action is to serve
@@ -40,7 +42,7 @@ func newApp(stdout io.Writer, serve func(*config) error) *cli.App {
 		HideVersion:     true,
 		// File names may contain commas.
 		DisableSliceFlagSeparator: true,
-		Commands:                  []*cli.Command{hostCommand(stdout, line, serve)},
+		Commands:                  []*cli.Command{hostCommand(stdout, line, serve), traceCommand(stdout)},
 		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
 			return usagef("%s", explainFlagError(err.Error()))
 		},

@@ -27,6 +27,7 @@
 //	pidfile.go          the file with the process ID
 //	signals.go          one loop that turns signals into calls of a control
 //	errors.go           exit statuses; each error is one line
+//	trace*.go           the verbs of fileio_tgt trace
 //
 // Goroutines: the one of main runs serve; one more runs the signal loop, and
 // one runs control.Shutdown while connections drain. The locks are

@@ -13,6 +13,8 @@ const helpHead = `fileio_tgt exports disk images and block devices over NBD
 usage: fileio_tgt [OPTIONS] -f FILE [-f FILE]...
        fileio_tgt [OPTIONS] NAME FILE [NAME FILE]...
        fileio_tgt status [--json] [--commands] [--watch SECONDS] [PID|SOCKET]
+       fileio_tgt host --mount DIR ...   handlers in own processes: host --help
+       fileio_tgt trace VERB ...   recordings of the interface: trace --help
 
 Every request is a SCSI command that lives the life of a command of SCST's
 scst_user; the options are those of SCST's fileio_tgt, and a few more.

@@ -67,7 +67,7 @@ type hostProgram struct {
 	log       *logrus.Logger
 	server    *nbd.Server
 	listeners []net.Listener
-	recorder  *trace.Writer // nil: nobody records
+	recorder  *trace.Recorder // nil: nobody records
 	host      *node.Host
 	mounted   *fusenode.Mounted
 	link      nodeLink
@@ -119,7 +119,8 @@ func (p *hostProgram) start() error {
 		if err != nil {
 			return err
 		}
-		p.recorder, o.Recorder = w, w
+		p.recorder = trace.NewRecorder(w)
+		o.Recorder = p.recorder
 	}
 	p.host = node.New(o)
 	var err error

@@ -56,7 +56,9 @@ var hostOnly = []option{
 			"name in time they are sent to that one, in their order, and clients see only a pause. For handlers whose " +
 			"completed writes outlive their process, in a file say: what one kept in its own memory is lost, and nobody is " +
 			"told. 0: commands fail at once.",
-		bind: func(c *config) value { return durationValue{p: &c.Host.HandlerGrace, min: time.Second, max: 24 * time.Hour, zeroOK: true} },
+		bind: func(c *config) value {
+			return durationValue{p: &c.Host.HandlerGrace, min: time.Second, max: 24 * time.Hour, zeroOK: true}
+		},
 	},
 	{
 		name: "max_devices", category: catHost, arg: "COUNT",

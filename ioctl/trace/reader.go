@@ -33,6 +33,7 @@ type Reader struct {
 	file  io.Closer // what Open opened, else nil
 	last  uint64    // Seq of the last event
 	err   error     // sticky
+	cut   bool      // what this is a conversion of ended in the middle of a line
 }
 
 // Open opens a trace, compressed or not, and reads its header.
@@ -128,7 +129,7 @@ func (e *Event) check(last uint64) error {
 
 // Truncated says, after io.EOF, that the file ended in the middle of a line or
 // of a compressed block; that line was left out.
-func (r *Reader) Truncated() bool { return r.lines.truncated }
+func (r *Reader) Truncated() bool { return r.lines.truncated || r.cut }
 
 // Line is the number of the line that was read last, from 1.
 func (r *Reader) Line() int { return r.lines.n }

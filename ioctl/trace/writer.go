@@ -143,3 +143,17 @@ func (w *Writer) Close() error {
 	}
 	return err
 }
+
+// last is the number of the last event.
+func (w *Writer) last() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.seq
+}
+
+// good says whether the stream takes more events.
+func (w *Writer) good() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err == nil && !w.ended
+}
