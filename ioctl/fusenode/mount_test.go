@@ -85,7 +85,7 @@ func mounted(t testing.TB) (dir string, h *node.Host) {
 	l := quiet()
 	h = node.New(node.Options{Log: l})
 	dir = t.TempDir()
-	m, err := Mount(Options{Dir: dir, Host: h, Version: "3.11", Linger: 20 * time.Millisecond, Log: l})
+	m, err := Mount(Options{Dir: dir, Host: h, Version: "3.11", Linger: 500 * time.Millisecond, Log: l})
 	if err != nil {
 		t.Fatal(err)
 	}
