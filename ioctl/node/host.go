@@ -100,6 +100,11 @@ func (h *Host) Close(ctx context.Context) error {
 // being released: the module refuses the name for a while then (fact 8).
 const nameWait = 5 * time.Second
 
+// closePause is how long REGISTER waits for the owner of the name to be seen to
+// close: the last close of a file is told after close(2) has returned (F6), and
+// the next register may overtake it.
+const closePause = 100 * time.Millisecond
+
 // reserve takes the name for a, waiting for a former device's end. The errors
 // are EEXIST (rule R9), ENODEV, ENOMEM for too many devices, and EINTR.
 func (h *Host) reserve(ctx context.Context, name string, a *attended) error {
@@ -130,8 +135,11 @@ func (h *Host) reserve(ctx context.Context, name string, a *attended) error {
 			return nil
 		}
 		h.mu.Unlock()
-		if !old.leaving() {
+		if !old.leaves(ctx) {
 			return fmt.Errorf("register device %q: a device of that name exists: %w", name, syscall.EEXIST)
+		}
+		if old.dev != nil && old.dev.Grace().Waiting {
+			continue
 		}
 		select {
 		case <-old.over:
@@ -141,6 +149,19 @@ func (h *Host) reserve(ctx context.Context, name string, a *attended) error {
 			return syscall.EINTR
 		}
 	}
+}
+
+// leaves waits a little for the release of a device to begin.
+func (a *attended) leaves(ctx context.Context) bool {
+	t := time.NewTimer(closePause)
+	defer t.Stop()
+	select {
+	case <-a.gone.Done():
+		return true
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	return a.leaving()
 }
 
 // forget gives a's name back, unless another handler has the device.
