@@ -10,6 +10,8 @@ import (
 type Options struct {
 	// Handshake bounds negotiation.
 	Handshake Limits
+	// TLS says whether and how clients may use TLS. Default: not.
+	TLS TLSOptions
 	// MaxConnections is how many clients are served at a time, those that
 	// negotiate included; more wait to be greeted. Default 1024.
 	MaxConnections int

@@ -125,17 +125,18 @@ func nameOf(nc net.Conn) string {
 
 // serve negotiates with a client and transmits, and hangs up.
 func (s *Server) serve(cl *client, log *logrus.Entry) error {
-	defer cl.nc.Close()
-	n, err := negotiate(cl.nc, s, s.opt.Handshake)
+	l := newLink(cl.nc, &s.opt.TLS)
+	defer l.Close()
+	n, err := negotiate(l, s, s.opt.Handshake)
 	if err != nil {
 		return err
 	}
-	c := newConn(s, n.export.(*Export), newTransport(cl.nc))
+	c := newConn(s, n.export.(*Export), l.transport())
 	if err := c.attach(s.quit, nameOf(cl.nc)); err != nil {
 		return err
 	}
 	defer func() {
-		_ = cl.nc.Close() // the client need not wait for the device
+		_ = l.Close() // the client need not wait for the device
 		_ = c.sess.Close(context.Background())
 	}()
 	s.mu.Lock()
@@ -144,6 +145,6 @@ func (s *Server) serve(cl *client, log *logrus.Entry) error {
 	if s.draining.Load() {
 		c.leave() // Shutdown may have come before cl.conn was set
 	}
-	log.WithField("export", c.exp.name).Debug("client uses export")
+	log.WithFields(logrus.Fields{"export": c.exp.name, "tls": l.secured(), "certificate": l.peer()}).Debug("client uses export")
 	return c.run()
 }
