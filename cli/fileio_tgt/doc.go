@@ -14,6 +14,8 @@
 //	exports.go          which file has which name
 //	listen.go           where to listen, and commands that connect there
 //	supervise.go        logs, signals, serve, banner, in order
+//	ways.go             TLS, inherited sockets, who may connect
+//	service.go          what a service manager is told
 //	serve.go            builds devices, handlers and listeners from a config
 //	report.go           what devices report, as log records
 //	cutoff.go           what follows when a handler is cut off

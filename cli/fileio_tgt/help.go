@@ -26,7 +26,7 @@ commands did and how long they took, buffers, ucmds; status --help tells more.
 
 Signals: SIGTERM and SIGINT finish the commands in flight and exit, a second
 one exits at once; SIGUSR1 looks at the size of the files again; SIGHUP opens
-the log file anew.
+the log file anew and reads the TLS certificates again.
 
 Exit status: 0 after a signal, 1 after a failure, 2 for a wrong command line.
 

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
 
 	"scstuser/handlers/arena"
 	"scstuser/nbd"
+	"scstuser/nbd/nbdtls"
 	"scstuser/ucmd"
 )
 
@@ -25,21 +27,43 @@ func serve(ctx context.Context, cfg *config, log *logrus.Logger, ready func(serv
 func newProgram(cfg *config, log *logrus.Logger) *program {
 	p := &program{
 		cfg: cfg, log: log, arena: arena.New(arena.Options{MaxBytes: cfg.MaxBufferBytes}),
-		open: openMedium, over: make(chan struct{}), lost: make(chan struct{}),
+		open: openMedium, over: make(chan struct{}), lost: make(chan struct{}), left: make(chan struct{}),
 	}
 	p.status.started = time.Now()
 	p.registry = ucmd.NewRegistry(limits(cfg, reporter{log: log, cutOff: p.cutOff}))
+	return p
+}
+
+// newServer makes the NBD server; certificates have to be read for it.
+func (p *program) newServer() error {
+	cfg := p.cfg
+	tls, err := p.openTLS()
+	if err != nil {
+		return err
+	}
+	allow, err := nbd.ParseAllow(cfg.Allow)
+	if err != nil {
+		return err
+	}
+	keepAlive := cfg.KeepAlive
+	if keepAlive == 0 {
+		keepAlive = -1
+	}
 	p.server = nbd.NewServer(nbd.Options{
 		Handshake:      nbd.Limits{HandshakeTimeout: cfg.HandshakeTimeout},
 		MaxConnections: cfg.MaxConnections, MaxInflight: cfg.MaxInflight, MaxInflightBytes: cfg.MaxInflightBytes,
-		Log: log,
+		TLS: tls, Allow: allow, KeepAlive: keepAlive, IdleTimeout: cfg.IdleTimeout,
+		Log: p.log,
 	})
-	return p
+	return nil
 }
 
 // run is serve.
 func (p *program) run(ctx context.Context, ready func(served)) (err error) {
 	cfg, log := p.cfg, p.log
+	if err := p.newServer(); err != nil {
+		return err
+	}
 	defer func() {
 		if p.started {
 			return // Shutdown has released everything, or has given up
@@ -60,10 +84,13 @@ func (p *program) run(ctx context.Context, ready func(served)) (err error) {
 		return err
 	}
 	p.started = true
+	serving := int32(len(listeners))
 	for _, l := range listeners {
 		p.accepting.Go(func() {
 			if err := p.server.Serve(l); err != nil {
 				log.WithError(err).Error("a listener failed; the others go on")
+			} else if atomic.AddInt32(&serving, -1) == 0 {
+				close(p.left)
 			}
 		})
 	}
@@ -77,6 +104,8 @@ func (p *program) run(ctx context.Context, ready func(served)) (err error) {
 	select {
 	case <-p.lost:
 		return errors.Join(errNothingLeft, p.shutdownInTime())
+	case <-p.left:
+		return p.shutdownInTime() // sockets with one client, who has left
 	case <-p.over:
 		return p.outcome
 	case <-ctx.Done():
@@ -95,7 +124,10 @@ type program struct {
 	opened   []net.Listener
 	started  bool
 	// open opens an export's medium; a test has its own.
-	open func(*config, exportConfig) (m medium, err error)
+	open     func(*config, exportConfig) (m medium, err error)
+	identity *nbdtls.Identity // nil without TLS
+	// left is closed when nobody is accepted any more.
+	left chan struct{}
 	// lost is closed when no export is left (cutoff.go).
 	lost chan struct{}
 
@@ -117,22 +149,6 @@ func (p *program) openMedia() error {
 		p.disks = append(p.disks, d)
 	}
 	return nil
-}
-
-// listen opens every listener. Nobody is accepted yet.
-func (p *program) listen() ([]net.Listener, error) {
-	for _, s := range p.cfg.Listen {
-		a, err := nbd.ParseListen(s)
-		if err != nil {
-			return nil, err
-		}
-		l, err := nbd.Listen(a)
-		if err != nil {
-			return nil, err
-		}
-		p.opened = append(p.opened, l)
-	}
-	return p.opened, nil
 }
 
 // export registers the devices and offers them.
@@ -162,7 +178,10 @@ func (p *program) describe(listeners []net.Listener) served {
 		})
 	}
 	for _, l := range listeners {
-		s.Listeners = append(s.Listeners, nbd.ListenAddrOf(l))
+		// Others can't be connected to: there is one client, who is here.
+		if a := nbd.ListenAddrOf(l); a.Network == "tcp" || a.Network == "unix" || a.Network == "vsock" {
+			s.Listeners = append(s.Listeners, a)
+		}
 	}
 	return s
 }
