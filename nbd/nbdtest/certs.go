@@ -46,7 +46,8 @@ type Certificate struct {
 func (a *Authority) Issue(name string, change func(*x509.Certificate)) *Certificate {
 	a.t.Helper()
 	template := certTemplate(a.t, name)
-	template.KeyUsage = x509.KeyUsageDigitalSignature
+	// What qemu asks for, whatever the kind of key.
+	template.KeyUsage = x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 	template.DNSNames = []string{"localhost"}
 	template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
