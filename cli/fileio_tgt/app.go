@@ -15,16 +15,21 @@ func init() { cli.HelpFlag = nil }
 
 // runApp parses the command line and does what it says.
 func runApp(args []string, stdout, stderr io.Writer, serve serveFunc) error {
-	if len(args) > 1 && args[1] == statusName {
-		return newStatusApp(stdout).Run(args[1:])
+	if len(args) > 1 {
+		switch name := args[1]; name {
+		case statusName:
+			return newStatusApp(stdout).Run(args[1:])
+		case attachName, detachName:
+			return newAttachApp(name, stdout).Run(args[1:])
+		}
 	}
 	return newApp(stdout, func(cfg *config) error {
 		return supervise(context.Background(), cfg, newEnvironment(stdout, stderr, serve))
 	}).Run(expandArgs(args))
 }
 
-// newApp makes the application whose action is to serve. The one subcommand is
-// an application of its own, and the first word: behind an option, or --, the
+// newApp makes the application whose action is to serve. Each subcommand is an
+// application of its own, and the first word: behind an option, or --, the
 // same word is the name of an export.
 func newApp(stdout io.Writer, serve func(*config) error) *cli.App {
 	line := newCommandLine()

@@ -23,6 +23,8 @@
 //	help.go, version.go what --help and --version print
 //	logging.go          logrus set-up and the log file that can be reopened
 //	control.go          answers about the inside: control socket, metrics
+//	attachlocal.go      the export as a block device of this machine
+//	attachcmd.go        the subcommands that do that for any server
 //	statuscmd.go        the subcommand that asks
 //	pidfile.go          the file with the process ID
 //	signals.go          one loop that turns signals into calls of a control

@@ -221,6 +221,12 @@ var options = []option{
 		bind: func(c *config) value { return &listValue{p: &c.Listen} },
 	},
 	{
+		name: "attach", category: catNet, arg: "DEVICE", def: "none",
+		usage: "Also make the first export a block device of this machine, such as /dev/nbd0, by the kernel's NBD client, " +
+			"and detach it at the end. Needs root and the kernel's module nbd. \"fileio_tgt attach\" does it for any server.",
+		bind: func(c *config) value { return textValue{&c.Attach} },
+	},
+	{
 		name: "tls", category: catNet, arg: "MODE",
 		usage: "Whether clients use TLS: off, on (those that ask for it) or require (nobody gets in without).",
 		bind: func(c *config) value {

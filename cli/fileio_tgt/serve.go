@@ -100,6 +100,9 @@ func (p *program) run(ctx context.Context, ready func(served)) (err error) {
 	if cfg.CmdAction == cmdKill {
 		p.watchHandlers()
 	}
+	if err := p.attach(ctx); err != nil {
+		return errors.Join(err, p.shutdownInTime())
+	}
 	ready(p.describe(listeners))
 	select {
 	case <-p.lost:
@@ -126,6 +129,7 @@ type program struct {
 	// open opens an export's medium; a test has its own.
 	open     func(*config, exportConfig) (m medium, err error)
 	identity *nbdtls.Identity // nil without TLS
+	local    *localDevice     // nil without --attach
 	// left is closed when nobody is accepted any more.
 	left chan struct{}
 	// lost is closed when no export is left (cutoff.go).
@@ -243,7 +247,7 @@ func (p *program) Shutdown(ctx context.Context) error {
 // release undoes what was done, as far as it was: clients first, then the
 // handlers, the devices and the media.
 func (p *program) release(ctx context.Context) error {
-	errs := []error{p.server.Shutdown(ctx)}
+	errs := []error{p.detach(), p.server.Shutdown(ctx)}
 	for _, l := range p.opened {
 		_ = l.Close() // one that was never served from
 	}

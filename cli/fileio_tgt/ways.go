@@ -9,6 +9,7 @@ import (
 
 	"scstuser/internal/systemd"
 	"scstuser/nbd"
+	"scstuser/nbd/kernel"
 	"scstuser/nbd/nbdtls"
 )
 
@@ -32,6 +33,7 @@ type waysConfig struct {
 	Allow           []string      // as --allow has it, checked; none: everybody
 	IdleTimeout     time.Duration // 0: never
 	KeepAlive       time.Duration // 0: never
+	Attach          string        // device that the first export becomes; "": none
 	// ListenGiven: there was a --listen, so the default one does not count.
 	ListenGiven bool
 }
@@ -47,6 +49,11 @@ func (c *config) checkWays() error {
 		return usagef("--tls %s needs --tls_certificates DIR, with server-cert.pem and server-key.pem", c.TLS)
 	case c.TLS == tlsOn && c.TLSVerifyPeer:
 		return usagef("--tls_verify_peer with --tls on would keep nobody out, who can do without TLS; it needs --tls require")
+	}
+	if c.Attach != "" {
+		if err := kernel.CheckDevice(c.Attach); err != nil {
+			return usagef("--attach: %v", err)
+		}
 	}
 	if _, err := nbd.ParseAllow(c.Allow); err != nil {
 		return usagef("--allow: %v", err)
