@@ -10,12 +10,14 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"scstuser/nbd/nbdtest"
+	"scstuser/target"
 )
 
 var cycles = flag.Int("cycles", 5000, "how many times TestConnectDisconnectCycles connects")
@@ -329,5 +331,69 @@ func TestFairnessAmongEquals(t *testing.T) {
 	t.Log(fmt.Sprint("rounds: ", counts))
 	if least == 0 || most > 5*least && !raceEnabled {
 		t.Errorf("from %d to %d rounds", least, most)
+	}
+}
+
+// Shutdown meets clients in every state of their beginning, and ends, whatever
+// they do (CVE-2024-7409).
+func TestShutdownUnderHalfOpenClients(t *testing.T) {
+	opt, _ := tlsOptions(t, TLSOn)
+	for round := range 20 {
+		cfg := oneDisk()
+		cfg.server.TLS = opt
+		cfg.server.Linger, cfg.server.Grace = time.Millisecond, 50*time.Millisecond
+		r := newRig(t, cfg)
+		whole := slices.Concat([]byte{0, 0, 0, 3}, nbdtest.OptionBytes(optInfo, make([]byte, 6)))
+		if round%2 == 0 {
+			whole = append(whole, nbdtest.OptionBytes(optStartTLS, nil)...)
+			whole = append(whole, 22, 3, 1, 0, 200, 1, 0)
+		} else {
+			whole = append(whole, nbdtest.OptionBytes(optGo, make([]byte, 6))...)
+		}
+		var clients sync.WaitGroup
+		for i := range len(whole) + 1 {
+			c := r.netDial()
+			clients.Go(func() {
+				defer c.Close()
+				_, _ = c.Write(whole[:i]) // it may be cut off meanwhile
+				_ = c.SetReadDeadline(time.Now().Add(nbdtest.DefaultTimeout))
+				if _, err := io.Copy(io.Discard, c); err != nil && os.IsTimeout(err) {
+					t.Errorf("a client that has sent %d bytes is not let go", i)
+				}
+			})
+		}
+		if round%4 > 1 {
+			time.Sleep(time.Duration(round) * time.Millisecond)
+		}
+		within(t, "the shutdown", r.stop)
+		clients.Wait()
+	}
+}
+
+// However long clients negotiate, the device hears nothing of them (row 11;
+// CVE-2019-14850).
+func TestNothingIsAttachedBeforeGo(t *testing.T) {
+	var sessions atomic.Int32
+	f := newFakeRig(t, fakeTraits{attach: func(*target.Session) error {
+		sessions.Add(1)
+		return nil
+	}}, Options{})
+	ours := sessions.Load() // the server asks the device what it can do
+	f.forget()
+	c := f.dial(t)
+	c.Hello()
+	c.List()
+	for range 10 {
+		if _, typ := c.TryInfo(nbdtest.OptInfo, "fake"); typ != nbdtest.RepAck {
+			t.Fatalf("INFO: %#x", typ)
+		}
+	}
+	if n := sessions.Load() - ours; n != 0 || len(f.ops()) != 0 {
+		t.Errorf("%d sessions and %v before GO", n, f.ops())
+	}
+	c.Go("fake")
+	reads(t, c, 0, make([]byte, 512))
+	if n := sessions.Load() - ours; n != 1 {
+		t.Errorf("%d sessions after GO", n)
 	}
 }
