@@ -9,6 +9,7 @@ import (
 	"os/user"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -405,4 +406,50 @@ func TestServeLocal(t *testing.T) {
 	client.Go("")
 	reads(t, client, 0, make([]byte, 512))
 	f.dial(t).ExpectClosed()
+}
+
+func TestSocketAccess(t *testing.T) {
+	gid := os.Getgid()
+	for _, tc := range []struct {
+		access SocketAccess
+		want   os.FileMode
+	}{
+		{SocketAccess{}, 0o777 &^ 0o027},
+		{SocketAccess{Mode: 0o660}, 0o660},
+		{SocketAccess{Mode: 0o622}, 0o622},
+		{SocketAccess{SetOwner: true, UID: -1, GID: gid}, 0o777 &^ 0o027},
+	} {
+		old := unix.Umask(0o027)
+		path := t.TempDir() + "/s"
+		l, err := ListenUnix(path, tc.access)
+		if now := unix.Umask(old); now != 0o027 {
+			t.Errorf("the umask is %#o", now)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Lstat(path)
+		if err != nil || info.Mode().Perm() != tc.want {
+			t.Errorf("%+v: %v, %v, want %v", tc.access, info.Mode(), err, tc.want)
+		}
+		l.Close()
+	}
+	path := t.TempDir() + "/s"
+	if os.Getuid() == 0 {
+		l, err := ListenUnix(path, SocketAccess{SetOwner: true, UID: 12345, GID: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		if info, err := os.Lstat(path); err != nil || info.Sys().(*syscall.Stat_t).Uid != 12345 {
+			t.Errorf("the owner is another: %v", err)
+		}
+		return
+	}
+	if _, err := ListenUnix(path, SocketAccess{SetOwner: true, UID: 0, GID: -1}); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("a socket for root: %v", err)
+	}
+	if _, err := os.Lstat(path); err == nil {
+		t.Error("the socket is left behind")
+	}
 }

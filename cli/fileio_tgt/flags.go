@@ -221,6 +221,16 @@ var options = []option{
 		bind: func(c *config) value { return &listValue{p: &c.Listen} },
 	},
 	{
+		name: "socket_mode", category: catNet, arg: "MODE", def: "by the umask",
+		usage: "Permissions of the unix sockets that are made, in octal (0660). Who may write may connect.",
+		bind:  func(c *config) value { return octalValue{&c.SocketMode} },
+	},
+	{
+		name: "socket_owner", category: catNet, arg: "USER:GROUP", def: "the server's",
+		usage: "Owner and group of the unix sockets that are made, as names or numbers; either may be left out.",
+		bind:  func(c *config) value { return textValue{&c.SocketOwner} },
+	},
+	{
 		name: "attach", category: catNet, arg: "DEVICE", def: "none",
 		usage: "Also make the first export a block device of this machine, such as /dev/nbd0, by the kernel's NBD client, " +
 			"and detach it at the end. Needs root and the kernel's module nbd. \"fileio_tgt attach\" does it for any server.",

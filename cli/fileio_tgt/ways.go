@@ -2,8 +2,11 @@ package main
 
 import (
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
+	"os/user"
+	"strconv"
 	"strings"
 	"time"
 
@@ -33,6 +36,8 @@ type waysConfig struct {
 	Allow           []string      // as --allow has it, checked; none: everybody
 	IdleTimeout     time.Duration // 0: never
 	KeepAlive       time.Duration // 0: never
+	SocketMode      uint64        // of unix sockets; 0: by the umask
+	SocketOwner     string        // of unix sockets, USER:GROUP; "": ours
 	Attach          string        // device that the first export becomes; "": none
 	// ListenGiven: there was a --listen, so the default one does not count.
 	ListenGiven bool
@@ -49,6 +54,9 @@ func (c *config) checkWays() error {
 		return usagef("--tls %s needs --tls_certificates DIR, with server-cert.pem and server-key.pem", c.TLS)
 	case c.TLS == tlsOn && c.TLSVerifyPeer:
 		return usagef("--tls_verify_peer with --tls on would keep nobody out, who can do without TLS; it needs --tls require")
+	}
+	if c.SocketMode > 0o777 || c.SocketMode != 0 && c.SocketMode&0o200 == 0 {
+		return usagef("--socket_mode must be permissions in octal, such as 0660, that let at least the owner in")
 	}
 	if c.Attach != "" {
 		if err := kernel.CheckDevice(c.Attach); err != nil {
@@ -130,13 +138,62 @@ func (p *program) listen() ([]net.Listener, error) {
 		if err != nil {
 			return nil, err
 		}
-		l, err := nbd.Listen(a)
+		l, err := p.listenOn(a)
 		if err != nil {
 			return nil, err
 		}
 		p.opened = append(p.opened, l)
 	}
 	return p.opened, nil
+}
+
+func (p *program) listenOn(a nbd.ListenAddr) (net.Listener, error) {
+	if a.Network != "unix" {
+		return nbd.Listen(a)
+	}
+	access := nbd.SocketAccess{Mode: fs.FileMode(p.cfg.SocketMode)}
+	if p.cfg.SocketOwner != "" {
+		uid, gid, err := lookupOwner(p.cfg.SocketOwner)
+		if err != nil {
+			return nil, fmt.Errorf("--socket_owner %s: %w", shellQuote(p.cfg.SocketOwner), err)
+		}
+		access.SetOwner, access.UID, access.GID = true, uid, gid
+	}
+	return nbd.ListenUnix(a.Address, access)
+}
+
+// lookupOwner reads USER, USER:GROUP or :GROUP, names or numbers.
+func lookupOwner(text string) (uid, gid int, err error) {
+	name, group, _ := strings.Cut(text, ":")
+	find := func(name string, find func(string) (string, error)) (int, error) {
+		if name == "" {
+			return -1, nil
+		}
+		if id, err := find(name); err == nil {
+			name = id
+		} else if _, nerr := strconv.ParseUint(name, 10, 31); nerr != nil {
+			return 0, err
+		}
+		return strconv.Atoi(name)
+	}
+	uid, err = find(name, func(s string) (string, error) {
+		u, err := user.Lookup(s)
+		if err != nil {
+			return "", err
+		}
+		return u.Uid, nil
+	})
+	if err != nil {
+		return 0, 0, err
+	}
+	gid, err = find(group, func(s string) (string, error) {
+		g, err := user.LookupGroup(s)
+		if err != nil {
+			return "", err
+		}
+		return g.Gid, nil
+	})
+	return uid, gid, err
 }
 
 // uri is how a client reaches an export.
