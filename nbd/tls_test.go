@@ -159,12 +159,15 @@ func TestRow09StartTLSForgetsEverything(t *testing.T) {
 		"conn": true, "w": true, "tbl": true, "lim": true, "fixed": true, "options": true, "bytesLeft": true,
 		"out": true, // looked at below
 	}
-	n := newNegotiator(&link{}, twoExports(), Limits{})
+	n := newNegotiator(fakeSecurable{Conn: closedConn(t)}, twoExports(), Limits{})
+	n.w.Reset(io.Discard)
 	n.fixed, n.options, n.bytesLeft = true, 7, 99
 	n.out = negotiated{noZeroes: true, viaGo: true, blockSizesAsked: true, export: exportA(), info: exportA().ExportInfo}
 	n.data = []byte("data")
 	n.scratch[3] = 1
-	n.forget()
+	if done, err := n.answerStartTLS(optStartTLS, nil); done || err != nil {
+		t.Fatal(done, err)
+	}
 	if !n.fixed || n.options != 7 || n.bytesLeft != 99 || !n.out.noZeroes {
 		t.Errorf("too much is forgotten: %+v", n)
 	}
@@ -182,6 +185,21 @@ func TestRow09StartTLSForgetsEverything(t *testing.T) {
 	if n.data != nil || n.scratch[3] != 0 {
 		t.Error("data of an earlier option is kept")
 	}
+}
+
+// fakeSecurable is put under TLS without more ado.
+type fakeSecurable struct{ net.Conn }
+
+func (fakeSecurable) tlsMode() TLSMode { return TLSOn }
+func (fakeSecurable) secured() bool    { return false }
+func (fakeSecurable) secure() error    { return nil }
+
+// closedConn is a connection on which nothing can be done.
+func closedConn(t *testing.T) net.Conn {
+	a, b := net.Pipe()
+	a.Close()
+	b.Close()
+	return a
 }
 
 func TestTLSHandshakeFails(t *testing.T) {
@@ -351,16 +369,37 @@ func TestTLSWireIsBounded(t *testing.T) {
 	server.Close()
 }
 
-// A client hears that the server has ended: its TLS says so.
+// A client hears from the server's TLS that this is the end, and not from
+// somebody who has cut the line.
 func TestTLSCloseNotify(t *testing.T) {
 	opt, client := tlsOptions(t, TLSRequire)
 	f := newFakeRig(t, fakeTraits{}, Options{TLS: opt})
-	c := f.dial(t)
+	raw, err := net.Dial("unix", f.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := &counted{Conn: raw}
+	c := nbdtest.NewConn(t, line)
 	c.TLS = client
 	c.Hello()
 	c.Go("")
+	reads(t, c, 0, make([]byte, 512))
+	before := line.n
 	c.Disc(0)
-	if b, err := c.TryRecv(1); !errors.Is(err, io.EOF) {
-		t.Errorf("%x, %v, want EOF after close_notify", b, err)
+	c.ExpectClosed()
+	if line.n == before {
+		t.Error("the connection ends without close_notify")
 	}
+}
+
+// counted counts what is received.
+type counted struct {
+	net.Conn
+	n int
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.n += n
+	return n, err
 }

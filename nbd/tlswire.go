@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -218,6 +219,7 @@ func (w *tlsWire) writeReady(fd uintptr) bool {
 // is sent if the socket takes it. It is called when nobody sends any more.
 func (w *tlsWire) Close() error {
 	if w.engine {
+		_ = w.Conn.SetWriteDeadline(time.Time{}) // package tls wants no more written, by anybody
 		_ = w.flush(false)
 	}
 	return w.Conn.Close()

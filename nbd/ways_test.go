@@ -192,6 +192,8 @@ func TestIdleTimeout(t *testing.T) {
 			t.Error(e)
 		}
 		c.Recv(512)
+		time.Sleep(timeout / 5)
+		reads(t, c, 0, make([]byte, 512)) // its time has begun anew
 		c.ExpectClosed()
 	})
 	t.Run("in the middle of a payload", func(t *testing.T) {
