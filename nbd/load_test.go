@@ -397,3 +397,42 @@ func TestNothingIsAttachedBeforeGo(t *testing.T) {
 		t.Errorf("%d sessions after GO", n)
 	}
 }
+
+// Nor do clients under TLS hold more that read nothing: what has been encrypted
+// for them is bounded too.
+func TestSlowReadersUnderTLSStayWithinLimits(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector's memory is not the server's")
+	}
+	const clients, inflight = 16, 2 << 20
+	opt, secret := tlsOptions(t, TLSRequire)
+	cfg := oneDisk()
+	cfg.size = 64 << 20
+	cfg.server.TLS, cfg.server.MaxInflightBytes = opt, inflight
+	cfg.server.Grace, cfg.server.Linger = 200*time.Millisecond, time.Millisecond
+	r := newRig(t, cfg)
+	var all []*lean
+	for range clients {
+		l := newLeanTLS(t, r, secret, cmdRead, 60, 1<<20)
+		l.reply = nil // they read nothing
+		all = append(all, l)
+	}
+	before := heap()
+	for _, l := range all {
+		if _, err := l.c.Write(l.reqs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var highest int64
+	for end := time.Now().Add(500 * time.Millisecond); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		highest = max(highest, heap()-before+r.arena.Stats().LiveBytes)
+	}
+	limit := int64(clients) * (2*inflight + 512<<10)
+	t.Logf("%d KiB were held at most, of %d KiB", highest>>10, limit>>10)
+	if highest > limit {
+		t.Errorf("%d KiB are held, at most %d should be", highest>>10, limit>>10)
+	}
+	if highest < clients*inflight/2 {
+		t.Errorf("only %d KiB are held: the clients are not slow", highest>>10)
+	}
+}
