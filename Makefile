@@ -40,6 +40,10 @@ install: build ## into PREFIX (/usr/local), with the manual page; DESTDIR for pa
 	install -D -m 0755 bin/fileio_tgt $(DESTDIR)$(PREFIX)/bin/fileio_tgt
 	install -D -m 0644 docs/fileio_tgt.8 $(DESTDIR)$(PREFIX)/share/man/man8/fileio_tgt.8
 
+.PHONY: install-units
+install-units: ## packaging's systemd units into PREFIX/lib/systemd/system
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system packaging/fileio_tgt@.service packaging/fileio_tgt@.socket
+
 .PHONY: deps
 deps: ## install the programs that the tests check us with, if they are missing
 	@internal/ci/apt.sh

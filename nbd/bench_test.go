@@ -30,7 +30,14 @@ func newLean(b testing.TB, r *rig, typ uint16, depth int, length uint32) *lean {
 	h.Greet()
 	h.SendClientFlags(3)
 	h.Go("")
-	l := &lean{c: c, depth: depth, length: length}
+	l := newLeanRequests(typ, depth, length)
+	l.c = c
+	return l
+}
+
+// newLeanRequests is newLean without a connection.
+func newLeanRequests(typ uint16, depth int, length uint32) *lean {
+	l := &lean{depth: depth, length: length}
 	for i := range depth {
 		req := make([]byte, requestSize)
 		putRequest(req, requestHeader{typ: typ, cookie: uint64(i), offset: uint64(i) * uint64(length), length: length})

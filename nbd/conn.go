@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"scstuser/target"
@@ -29,6 +30,12 @@ type conn struct {
 	// flushers are the goroutines that wait for the client to take replies
 	// on behalf of those that must not.
 	flushers sync.WaitGroup
+
+	// pulse counts what was received; payload is set while more of a payload
+	// is waited for. idle.go reads both.
+	pulse   atomic.Uint64
+	payload atomic.Bool
+	idle    idleState
 
 	// mu guards what follows, and request.phase.
 	mu sync.Mutex

@@ -11,14 +11,21 @@
 // the connection on, ABORT or a breach of the protocol ends it. handshake.go
 // has the greeting and the loop, option.go reads options and says which file
 // answers which of them, and each option_*.go is one answer. Options that
-// come with structured replies, TLS and extended headers are entries in that
-// table already, answered as unsupported.
+// come with structured replies and extended headers are entries in that table
+// already, answered as unsupported.
 //
 // Negotiation runs on the goroutine of its connection and starts no other. It
 // reads each option exactly, so what a client pipelines behind GO is still in
 // the socket when the transmission half begins. It keeps no state between
 // options but its counters: an INFO says nothing about a later GO. All that a
 // client can make grow is held by [Limits].
+//
+// STARTTLS (option_starttls.go) puts a connection under TLS in the middle of
+// that. A connection is a [link] (tls.go), which stays the same while what is
+// below it changes; the negotiator is made anew, so that nothing counts that was
+// said in the clear; and since nothing is read ahead, what was pipelined in the
+// clear is left for package tls, which refuses it. docs/security.md says what
+// for.
 //
 // Negotiation takes no lock. It asks the server about exports through
 // exportTable and exportRef, whose methods are called from many connections
@@ -82,6 +89,7 @@
 // # Locks
 //
 //	Server.mu    exports, listeners, clients; may be held while conn.mu is taken
+//	tlsWire.mu   encrypted bytes that nobody has begun to send
 //	Export.mu    whether somebody asks the device for its size
 //	conn.mu      the queue of replies, the counts, request.phase
 //	logLimit.mu  how many lines were logged
@@ -97,12 +105,30 @@
 //     [Limits], and what it can make it log by logLimit. A client that sends
 //     garbage loses its own connection and nothing else (I7).
 //   - If a queue is neither corked nor being sent, it is empty.
-//   - An idle connection has no receive buffer (inbox.go).
+//   - An idle connection has no receive buffer (inbox.go), but for package
+//     tls's own under TLS.
 //   - No goroutine waits in a system call: all waiting is done in the
 //     runtime's poller (socket.go says why).
 //
-// # Listening
+// # Under TLS
+//
+// A transport (transport.go) moves a connection's bytes: socket.go on a bare
+// socket, secure.go on one under TLS. Package tls would wait for the client
+// inside its Read and Write, and write each record by itself. So there is a
+// tlsWire below it that never waits: a Read without bytes ends with an error
+// that passes, and the transport waits outside, without a buffer; what is
+// written is collected until a batch is full, and sent with one system call.
+//
+// # Ways in
 //
 // listen.go turns what a user types into a [ListenAddr] and that into a
-// listener, and owns the unix socket file's life.
+// listener. listen_unix.go owns the unix socket file's life, vsock.go and
+// fdconn.go do what package net does not know, and inherit.go takes sockets that
+// systemd or inetd has opened.
+//
+// A client that is accepted has to be allowed (allow.go) before it takes a
+// place. Clients that are gone are noticed by the system (keepalive.go), those
+// that are silent by watchIdle (idle.go), a goroutine for all of them that ends
+// with Shutdown. [Server.ServeLocal] is the way in for this process itself; package
+// kernel uses it.
 package nbd

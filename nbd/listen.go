@@ -9,13 +9,19 @@ import (
 
 // Listen begins to listen on a. The error is one line that says what is in the
 // way and what to do. A unix socket's file is gone once the listener is
-// closed; see listenUnix for what happens to one that is there before.
+// closed; see listenUnix for what happens to one that is there before. What
+// stdin gives is told at [Inherit].
 //
 // TCP connections that the listener accepts have Nagle's algorithm off, as
 // proto.md asks for.
 func Listen(a ListenAddr) (net.Listener, error) {
-	if a.Network == "unix" {
+	switch a.Network {
+	case "unix":
 		return listenUnix(a.Address)
+	case "vsock":
+		return listenVsock(a.Address)
+	case "stdin":
+		return inheritStdin()
 	}
 	l, err := net.Listen(a.Network, a.Address)
 	switch {

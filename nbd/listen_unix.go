@@ -12,6 +12,51 @@ import (
 	"time"
 )
 
+// SocketAccess says who may connect to a unix socket. The zero value leaves that
+// to the umask and to the directory.
+type SocketAccess struct {
+	// Mode are the permissions of the socket's file; 0: what the umask leaves.
+	// It takes the right to write to connect.
+	Mode fs.FileMode
+	// SetOwner makes UID and GID the file's owner and group; -1 leaves one as
+	// it is.
+	SetOwner bool
+	UID, GID int
+}
+
+// ListenUnix is [Listen] on a unix socket with its access set before anybody can
+// connect. It must not run at the same time as something else that makes files:
+// it changes the umask for a moment.
+func ListenUnix(path string, access SocketAccess) (net.Listener, error) {
+	if access == (SocketAccess{}) {
+		return listenUnix(path)
+	}
+	old := syscall.Umask(0o177) // nobody else, until the owner is set
+	l, err := listenUnix(path)
+	syscall.Umask(old)
+	if err != nil {
+		return nil, err
+	}
+	if err := access.apply(path, fs.FileMode(0o777&^old)); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("can't set who may connect to the unix socket %s: %w", path, rootCause(err))
+	}
+	return l, nil
+}
+
+// apply sets the access; usual is the mode if none is given.
+func (a SocketAccess) apply(path string, usual fs.FileMode) error {
+	if a.SetOwner {
+		if err := os.Lchown(path, a.UID, a.GID); err != nil {
+			return err
+		}
+	}
+	if a.Mode != 0 {
+		usual = a.Mode
+	}
+	return os.Chmod(path, usual)
+}
+
 // listenUnix listens on a unix socket at path. A socket that a killed server
 // left there is replaced. One that a server still answers on, and a file that
 // is no socket, are errors and stay as they are.

@@ -13,20 +13,28 @@ const maxSocketPath = 107
 
 // ListenAddr is a place to listen on: what --listen takes.
 type ListenAddr struct {
-	// Network is "unix" or "tcp".
+	// Network is "unix", "tcp", "vsock" or "stdin".
 	Network string
 	// Address is the path of the socket, or host:port with a numeric port. An
 	// empty host means all addresses of the machine; port 0 lets the system
-	// choose one, which [ListenAddrOf] tells.
+	// choose one, which [ListenAddrOf] tells. Of a vsock it is port or
+	// cid:port; of stdin it is empty.
 	Address string
 }
 
 // ParseListen reads a ListenAddr as a user writes it: unix:/path,
-// tcp:host:port, or host:port; an IPv6 address stands in brackets. The error
-// says what would have been right.
+// tcp:host:port, or host:port, where an IPv6 address stands in brackets;
+// vsock:port, vsock:cid:port, or stdin. The error says what would have been
+// right.
 func ParseListen(s string) (ListenAddr, error) {
 	if path, ok := strings.CutPrefix(s, "unix:"); ok {
 		return parseUnix(s, path)
+	}
+	if address, ok := strings.CutPrefix(s, "vsock:"); ok {
+		return parseVsock(s, address)
+	}
+	if s == "stdin" {
+		return ListenAddr{Network: "stdin"}, nil
 	}
 	address, hasPrefix := strings.CutPrefix(s, "tcp:")
 	if !hasPrefix {
@@ -94,7 +102,12 @@ func ListenAddrOf(l net.Listener) ListenAddr {
 }
 
 // String returns a in the form that [ParseListen] reads.
-func (a ListenAddr) String() string { return a.Network + ":" + a.Address }
+func (a ListenAddr) String() string {
+	if a.Network == "stdin" {
+		return a.Network
+	}
+	return a.Network + ":" + a.Address
+}
 
 // URI returns the NBD URI by which a client on this machine reaches the export
 // called name; "" is the default export. Bytes that mean something to a URI or
@@ -103,6 +116,9 @@ func (a ListenAddr) String() string { return a.Network + ":" + a.Address }
 func (a ListenAddr) URI(name string) string {
 	if a.Network == "unix" {
 		return "nbd+unix:///" + escapeURI(name) + "?socket=" + escapeURI(a.Address)
+	}
+	if a.Network == "vsock" {
+		return vsockURI(a.Address, name)
 	}
 	host, port, err := net.SplitHostPort(a.Address)
 	if err != nil {

@@ -42,7 +42,7 @@ func specOf(id uint32) optionSpec {
 	case optList:
 		return optionSpec{"LIST", dataForbidden, (*negotiator).answerList}
 	case optStartTLS:
-		return optionSpec{"STARTTLS", dataForbidden, (*negotiator).answerUnsupported}
+		return optionSpec{"STARTTLS", dataForbidden, (*negotiator).answerStartTLS}
 	case optInfo:
 		return optionSpec{"INFO", dataUsed, (*negotiator).answerInfo}
 	case optGo:
@@ -104,6 +104,8 @@ func (n *negotiator) answer(opt option) (done bool, err error) {
 			n.replyError(opt.id, repErrShutdown, "the server is shutting down")
 		}
 		return false, errShuttingDown
+	case n.tlsMissing(opt.id):
+		return n.refuseInsecure(opt.id)
 	case spec.data == dataForbidden && opt.length > 0:
 		n.replyError(opt.id, repErrInvalid, "%s takes no data; %d bytes came with it", spec.name, opt.length)
 		return false, nil

@@ -10,6 +10,17 @@ import (
 type Options struct {
 	// Handshake bounds negotiation.
 	Handshake Limits
+	// TLS says whether and how clients may use TLS. Default: not.
+	TLS TLSOptions
+	// Allow says who is served. Default: everybody.
+	Allow *AllowList
+	// KeepAlive is after how long a silent TCP client is probed; one that does
+	// not answer is given up after as long again. Default 30 s; less than 0:
+	// never.
+	KeepAlive time.Duration
+	// IdleTimeout is how long a client that has chosen its export may be
+	// silent while nothing of it is in work. Default 0: for ever.
+	IdleTimeout time.Duration
 	// MaxConnections is how many clients are served at a time, those that
 	// negotiate included; more wait to be greeted. Default 1024.
 	MaxConnections int
@@ -35,6 +46,9 @@ type Options struct {
 // EnsureDefaults fills in what was left zero (or less).
 func (o *Options) EnsureDefaults() {
 	o.Handshake.EnsureDefaults()
+	if o.KeepAlive == 0 {
+		o.KeepAlive = 30 * time.Second
+	}
 	if o.MaxConnections <= 0 {
 		o.MaxConnections = 1024
 	}

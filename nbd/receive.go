@@ -16,6 +16,7 @@ func (c *conn) receive(p []byte, stay func() bool) (int, error) {
 		n, err := c.tr.recv(p, &c.in)
 		switch {
 		case err == nil:
+			c.pulse.Add(1)
 			c.cork()
 			return n, nil
 		case !errors.Is(err, os.ErrDeadlineExceeded) || !stay():
@@ -28,7 +29,7 @@ func (c *conn) receive(p []byte, stay func() bool) (int, error) {
 // readFull fills p with the next bytes of the stream.
 func (c *conn) readFull(p []byte) error {
 	for p = p[c.in.take(p):]; len(p) > 0; {
-		n, err := c.receive(p, c.graced)
+		n, err := c.receivePayload(p)
 		if err != nil {
 			return midRequest(err)
 		}
@@ -47,7 +48,7 @@ func (c *conn) skip(n uint32) error {
 		if n -= m; n == 0 {
 			return nil
 		}
-		if _, err := c.receive(nil, c.graced); err != nil {
+		if _, err := c.receivePayload(nil); err != nil {
 			return midRequest(err)
 		}
 	}

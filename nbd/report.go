@@ -20,7 +20,7 @@ func (s *Server) report(log *logrus.Entry, err error) {
 		log.Debug("client left")
 	case gone(err) || s.draining.Load():
 		log.WithError(err).Debug("client left")
-	case errors.As(err, &breach), errors.Is(err, errHandshakeTimeout), errors.Is(err, errRefused):
+	case errors.As(err, &breach), errors.Is(err, errHandshakeTimeout), errors.Is(err, errRefused), errors.Is(err, errTLS):
 		s.warn(log.WithError(err), "client disconnected")
 	default:
 		s.warn(log.WithError(err), "client could not be served")

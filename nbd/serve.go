@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strconv"
 	"syscall"
@@ -12,8 +13,9 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// Serve accepts clients from l until Shutdown, which returns nil, or until l
-// fails. It closes l. Several listeners may be served at a time.
+// Serve accepts clients from l until Shutdown or the last client of l (see
+// [Inherit]), which return nil, or until l fails. It closes l. Several listeners
+// may be served at a time.
 func (s *Server) Serve(l net.Listener) error {
 	defer l.Close()
 	if !s.addListener(l) {
@@ -24,8 +26,8 @@ func (s *Server) Serve(l net.Listener) error {
 		nc, err := l.Accept()
 		switch {
 		case err == nil:
-			s.welcome(nc)
-		case s.draining.Load():
+			s.admit(nc)
+		case s.draining.Load(), errors.Is(err, io.EOF):
 			return nil
 		case passes(err):
 			s.warn(s.opt.Log.WithError(err), "a client could not be accepted; trying again")
@@ -43,6 +45,10 @@ func (s *Server) addListener(l net.Listener) bool {
 		return false
 	}
 	s.listeners[l] = struct{}{}
+	if s.opt.IdleTimeout > 0 && !s.watching {
+		s.watching = true
+		s.conns.Go(s.watchIdle)
+	}
 	return true
 }
 
@@ -75,10 +81,27 @@ func (s *Server) pause(d time.Duration) {
 	}
 }
 
+// admit welcomes a client if it is allowed.
+func (s *Server) admit(nc net.Conn) {
+	if err := s.opt.Allow.check(nc); err != nil {
+		s.warn(s.opt.Log.WithField("client", nameOf(nc)).WithError(err), "client turned away")
+		_ = nc.Close()
+		return
+	}
+	keepAlive(nc, s.opt.KeepAlive)
+	s.welcome(&client{nc: nc, tls: &s.opt.TLS})
+}
+
+// ServeLocal serves a connection that this process has made itself, for as long
+// as it lasts: without TLS, and whatever the AllowList says. It returns when
+// there is a slot for it.
+func (s *Server) ServeLocal(nc net.Conn) { s.welcome(&client{nc: nc, tls: &TLSOptions{}}) }
+
 // welcome serves a client on a goroutine of its own, once there is a slot for
 // it. The slot is not taken before the client is there: with several listeners
 // one could hold the last slot for nobody.
-func (s *Server) welcome(nc net.Conn) {
+func (s *Server) welcome(cl *client) {
+	nc := cl.nc
 	select {
 	case s.slots <- struct{}{}:
 	default:
@@ -90,7 +113,6 @@ func (s *Server) welcome(nc net.Conn) {
 			return
 		}
 	}
-	cl := &client{nc: nc}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.draining.Load() {
@@ -125,17 +147,18 @@ func nameOf(nc net.Conn) string {
 
 // serve negotiates with a client and transmits, and hangs up.
 func (s *Server) serve(cl *client, log *logrus.Entry) error {
-	defer cl.nc.Close()
-	n, err := negotiate(cl.nc, s, s.opt.Handshake)
+	l := newLink(cl.nc, cl.tls)
+	defer l.Close()
+	n, err := negotiate(l, s, s.opt.Handshake)
 	if err != nil {
 		return err
 	}
-	c := newConn(s, n.export.(*Export), newTransport(cl.nc))
+	c := newConn(s, n.export.(*Export), l.transport())
 	if err := c.attach(s.quit, nameOf(cl.nc)); err != nil {
 		return err
 	}
 	defer func() {
-		_ = cl.nc.Close() // the client need not wait for the device
+		_ = l.Close() // the client need not wait for the device
 		_ = c.sess.Close(context.Background())
 	}()
 	s.mu.Lock()
@@ -144,6 +167,6 @@ func (s *Server) serve(cl *client, log *logrus.Entry) error {
 	if s.draining.Load() {
 		c.leave() // Shutdown may have come before cl.conn was set
 	}
-	log.WithField("export", c.exp.name).Debug("client uses export")
+	log.WithFields(logrus.Fields{"export": c.exp.name, "tls": l.secured(), "certificate": l.peer()}).Debug("client uses export")
 	return c.run()
 }

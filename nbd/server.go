@@ -33,11 +33,14 @@ type Server struct {
 	adding    map[string]struct{}
 	listeners map[net.Listener]struct{}
 	clients   map[*client]struct{}
+	// watching: watchIdle runs.
+	watching bool
 }
 
 // client is an accepted connection.
 type client struct {
-	nc net.Conn
+	nc  net.Conn
+	tls *TLSOptions
 	// conn is set when transmission begins; guarded by Server.mu.
 	conn *conn
 }

@@ -2,6 +2,7 @@ package nbd
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -38,7 +39,31 @@ func pairs(t *testing.T) map[string]func() (transport, net.Conn) {
 		}
 		return tr, client
 	}
+	opt, cfg := tlsOptions(t, TLSRequire)
+	// secured puts a pair of connections under TLS.
+	secured := func(server, client net.Conn) (transport, net.Conn) {
+		l, c := newLink(server, &opt), tls.Client(client, cfg)
+		done := make(chan error)
+		go func() { done <- c.Handshake() }()
+		if err := errors.Join(l.secure(), <-done); err != nil {
+			t.Fatal(err)
+		}
+		return l.transport(), c
+	}
 	return map[string]func() (transport, net.Conn){
+		"tls": func() (transport, net.Conn) {
+			tr, client := connect("unix", t.TempDir()+"/s")
+			tr, client = secured(tr.(*socket).conn, client)
+			if _, ok := tr.(*secure); !ok {
+				t.Fatalf("%T on a socket under TLS", tr)
+			}
+			return tr, client
+		},
+		"tls on a pipe": func() (transport, net.Conn) {
+			server, client := net.Pipe()
+			t.Cleanup(func() { client.Close(); server.Close() })
+			return secured(server, client)
+		},
 		"unix": func() (transport, net.Conn) { return connect("unix", t.TempDir()+"/s") },
 		"tcp":  func() (transport, net.Conn) { return connect("tcp", "127.0.0.1:0") },
 		"pipe": func() (transport, net.Conn) {

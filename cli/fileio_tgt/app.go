@@ -15,8 +15,13 @@ func init() { cli.HelpFlag = nil }
 
 // runApp parses the command line and does what it says.
 func runApp(args []string, stdout, stderr io.Writer, serve serveFunc) error {
-	if len(args) > 1 && args[1] == statusName {
-		return newStatusApp(stdout).Run(args[1:])
+	if len(args) > 1 {
+		switch name := args[1]; name {
+		case statusName:
+			return newStatusApp(stdout).Run(args[1:])
+		case attachName, detachName:
+			return newAttachApp(name, stdout).Run(args[1:])
+		}
 	}
 	app := newApp(stdout, func(cfg *config) error {
 		return supervise(context.Background(), cfg, newEnvironment(stdout, stderr, serve))

@@ -75,14 +75,14 @@ func bannerText(cfg *config, s served) string {
 		}
 		fmt.Fprintf(&b, "  access    %s%s\n", access(e), s.defaultNote(i))
 		for _, l := range s.Listeners {
-			fmt.Fprintf(&b, "  uri       %s\n", l.URI(e.Name))
+			fmt.Fprintf(&b, "  uri       %s\n", uri(cfg, l, e.Name))
 		}
 	}
 	b.WriteString("\noptions in force\n")
 	writeWrapped(&b, "  ", strings.Join(optionsInForce(cfg), " "))
 	if len(s.Exports) > 0 && len(s.Listeners) > 0 {
 		fmt.Fprintf(&b, "\nconnect to %s with one of\n", oneLine(s.Exports[0].Name))
-		for _, line := range connectLines(s.Listeners[0], s.Exports[0]) {
+		for _, line := range connectLines(cfg, s.Listeners[0], s.Exports[0]) {
 			fmt.Fprintf(&b, "  %s\n", line)
 		}
 	}
@@ -187,7 +187,7 @@ func bannerJSON(cfg *config, s served) (string, error) {
 			BlockSize: e.BlockSize, ReadOnly: e.ReadOnly, URIs: make([]string, 0, len(s.Listeners)),
 		}
 		for _, l := range s.Listeners {
-			export.URIs = append(export.URIs, l.URI(e.Name))
+			export.URIs = append(export.URIs, uri(cfg, l, e.Name))
 		}
 		banner.Exports = append(banner.Exports, export)
 	}

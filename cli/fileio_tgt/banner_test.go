@@ -108,7 +108,7 @@ func TestConnectLines(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			got := connectLines(test.a, test.e)
+			got := connectLines(defaultConfig(), test.a, test.e)
 			for i := range test.want {
 				if got[i] != test.want[i] {
 					t.Errorf("got  %s\nwant %s", got[i], test.want[i])

@@ -123,7 +123,8 @@ type config struct {
 	MaxInflightBytes int64 // payload, per connection
 	MaxBufferBytes   int64 // data buffers of all devices
 	HandshakeTimeout time.Duration
-	DrainTimeout     time.Duration // 0: without end
+	waysConfig
+	DrainTimeout time.Duration // 0: without end
 
 	// The operator.
 	LogLevel  logrus.Level
@@ -161,6 +162,7 @@ func defaultConfig() *config {
 		MaxInflightBytes: 64 << 20,
 		MaxBufferBytes:   1 << 30,
 		HandshakeTimeout: 30 * time.Second,
+		waysConfig:       waysConfig{TLS: tlsOff, KeepAlive: 30 * time.Second},
 		DrainTimeout:     30 * time.Second,
 		LogLevel:         logrus.InfoLevel,
 		LogFormat:        logText,
@@ -191,6 +193,7 @@ func (c *config) resolve(given map[string]bool) {
 	case c.SGVPurgeInterval < 0:
 		c.SGVPurgeInterval = neverPurge
 	}
+	c.ListenGiven = given["listen"]
 	if c.Debug != 0 && !given["log-level"] {
 		c.LogLevel = logrus.DebugLevel
 	}
@@ -201,7 +204,7 @@ func (c *config) resolve(given map[string]bool) {
 func (c *config) validate() error {
 	for _, check := range []func() error{
 		c.checkExports, c.checkBuffers, c.checkPrealloc, c.checkListen, c.checkDebug, c.checkCmdTimeout,
-		c.checkMetrics,
+		c.checkMetrics, c.checkWays,
 	} {
 		if err := check(); err != nil {
 			return err

@@ -105,8 +105,13 @@ func TestArgumentsBecomeConfig(t *testing.T) {
 		{"inline off", "--inline=false -f img", img(func(c *config) { c.Inline = false })},
 
 		{"listen replaces the default", "--listen unix:/run/x.sock --listen tcp:[::1]:0 -f img", img(func(c *config) {
-			c.Listen = []string{"unix:/run/x.sock", "tcp:[::1]:0"}
+			c.Listen, c.ListenGiven = []string{"unix:/run/x.sock", "tcp:[::1]:0"}, true
 		})},
+		{"who gets in", "--tls require --tls_certificates /etc/nbd --tls_verify_peer --allow 10.0.0.0/8 --allow uid:0 --idle_timeout 1h --keepalive 0 -f img",
+			img(func(c *config) {
+				c.TLS, c.TLSCertificates, c.TLSVerifyPeer = tlsRequire, "/etc/nbd", true
+				c.Allow, c.IdleTimeout, c.KeepAlive = []string{"10.0.0.0/8", "uid:0"}, time.Hour, 0
+			})},
 		{"limits", "--max_connections 1 --max_inflight 2 --max_inflight_bytes 33554432 --handshake_timeout 2 --drain_timeout 0 -f img",
 			img(func(c *config) {
 				c.MaxConnections, c.MaxInflight, c.MaxInflightBytes = 1, 2, 32<<20

@@ -14,6 +14,8 @@
 //	exports.go          which file has which name
 //	listen.go           where to listen, and commands that connect there
 //	supervise.go        logs, signals, serve, banner, in order
+//	ways.go             TLS, inherited sockets, who may connect
+//	service.go          what a service manager is told
 //	serve.go            builds devices, handlers and listeners from a config
 //	report.go           what devices report, as log records
 //	cutoff.go           what follows when a handler is cut off
@@ -23,6 +25,8 @@
 //	help.go, version.go what --help and --version print
 //	logging.go          logrus set-up and the log file that can be reopened
 //	control.go          answers about the inside: control socket, metrics
+//	attachlocal.go      the export as a block device of this machine
+//	attachcmd.go        the subcommands that do that for any server
 //	statuscmd.go        the subcommand that asks
 //	pidfile.go          the file with the process ID
 //	signals.go          one loop that turns signals into calls of a control

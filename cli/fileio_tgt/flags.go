@@ -214,9 +214,52 @@ var options = []option{
 
 	{
 		name: "listen", category: catNet, arg: "WHERE",
-		usage: "Where clients connect: tcp:HOST:PORT or unix:/PATH. Repeat the option to listen in several places. " +
-			"There is no authentication: whoever can connect can read and, unless --read_only, write.",
+		usage: "Where clients connect: tcp:HOST:PORT, unix:/PATH, vsock:PORT, vsock:CID:PORT or stdin (a socket, as inetd " +
+			"gives it). Repeat the option to listen in several places. Sockets that systemd has opened come in addition, " +
+			"and instead of the default. Without --tls_verify_peer there is no authentication: whoever can connect can " +
+			"read and, unless --read_only, write.",
 		bind: func(c *config) value { return &listValue{p: &c.Listen} },
+	},
+	{
+		name: "socket_mode", category: catNet, arg: "MODE", def: "by the umask",
+		usage: "Permissions of the unix sockets that are made, in octal (0660). Who may write may connect.",
+		bind:  func(c *config) value { return octalValue{&c.SocketMode} },
+	},
+	{
+		name: "socket_owner", category: catNet, arg: "USER:GROUP", def: "the server's",
+		usage: "Owner and group of the unix sockets that are made, as names or numbers; either may be left out.",
+		bind:  func(c *config) value { return textValue{&c.SocketOwner} },
+	},
+	{
+		name: "attach", category: catNet, arg: "DEVICE", def: "none",
+		usage: "Also make the first export a block device of this machine, such as /dev/nbd0, by the kernel's NBD client, " +
+			"and detach it at the end. Needs root and the kernel's module nbd. \"fileio_tgt attach\" does it for any server.",
+		bind: func(c *config) value { return textValue{&c.Attach} },
+	},
+	{
+		name: "tls", category: catNet, arg: "MODE",
+		usage: "Whether clients use TLS: off, on (those that ask for it) or require (nobody gets in without).",
+		bind: func(c *config) value {
+			return choiceValue[tlsMode]{&c.TLS, []tlsMode{tlsOff, tlsOn, tlsRequire}}
+		},
+	},
+	{
+		name: "tls_certificates", category: catNet, arg: "DIR", def: "none",
+		usage: "Directory with server-cert.pem and server-key.pem, and for --tls_verify_peer ca-cert.pem and perhaps " +
+			"ca-crl.pem. SIGHUP reads them again.",
+		bind: func(c *config) value { return textValue{&c.TLSCertificates} },
+	},
+	{
+		name: "tls_verify_peer", category: catNet,
+		usage: "Let only clients in that show a certificate which is signed by ca-cert.pem. Needs --tls require.",
+		bind:  func(c *config) value { return switchValue{&c.TLSVerifyPeer} },
+	},
+	{
+		name: "allow", category: catNet, arg: "WHO", def: "everybody",
+		usage: "Serve only these clients: an IP address or CIDR range, uid:NUMBER (users of a unix socket) or cid:NUMBER " +
+			"(virtual machines). Repeat the option for more of them. With it, who matches none is turned away, over " +
+			"whatever socket.",
+		bind: func(c *config) value { return &listValue{p: &c.Allow} },
 	},
 	{
 		name: "device", category: catNet, arg: "NODE", def: "none",
@@ -262,6 +305,21 @@ var options = []option{
 		usage: "Drop a client that has not finished its negotiation after this time (10s, 1m30s, a bare number is " +
 			"seconds).",
 		bind: func(c *config) value { return durationValue{p: &c.HandshakeTimeout, min: time.Second, max: time.Hour} },
+	},
+	{
+		name: "idle_timeout", category: catNet, arg: "TIME",
+		usage: "Let a client go that has been silent for this long, with nothing of its own in work. 0: never.",
+		bind: func(c *config) value {
+			return durationValue{p: &c.IdleTimeout, min: time.Second, max: 30 * 24 * time.Hour, zeroOK: true}
+		},
+	},
+	{
+		name: "keepalive", category: catNet, arg: "TIME",
+		usage: "Probe a TCP client that has been silent for this long, and give it up if it does not answer for as long " +
+			"again. 0: never.",
+		bind: func(c *config) value {
+			return durationValue{p: &c.KeepAlive, min: 2 * time.Second, max: 9 * time.Hour, zeroOK: true}
+		},
 	},
 	{
 		name: "drain_timeout", category: catNet, arg: "TIME",

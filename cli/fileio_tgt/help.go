@@ -15,6 +15,8 @@ usage: fileio_tgt [OPTIONS] -f FILE [-f FILE]...
        fileio_tgt status [--json] [--commands] [--watch SECONDS] [PID|SOCKET]
        fileio_tgt host --mount DIR ...   handlers in own processes: host --help
        fileio_tgt trace VERB ...   recordings of the interface: trace --help
+       fileio_tgt attach [OPTIONS] URI DEVICE
+       fileio_tgt detach DEVICE
 
 Every request is a SCSI command that lives the life of a command of SCST's
 scst_user; the options are those of SCST's fileio_tgt, and a few more.
@@ -25,10 +27,12 @@ For a try: fileio_tgt -f image.img, then nbdinfo nbd://127.0.0.1
 const helpTail = `
 "fileio_tgt status" tells what a running one does: who is connected, what
 commands did and how long they took, buffers, ucmds; status --help tells more.
+"fileio_tgt attach" makes an export of any NBD server a block device of this
+machine, and "fileio_tgt detach" ends that; attach --help tells more.
 
 Signals: SIGTERM and SIGINT finish the commands in flight and exit, a second
 one exits at once; SIGUSR1 looks at the size of the files again; SIGHUP opens
-the log file anew.
+the log file anew and reads the TLS certificates again.
 
 Exit status: 0 after a signal, 1 after a failure, 2 for a wrong command line.
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"slices"
 	"strings"
@@ -32,7 +31,7 @@ func serveWhat(ctx context.Context, cfg *config, log *logrus.Logger, ready func(
 // serveHost puts the rooms together for handlers in other processes: the node on
 // its mount, an NBD server, and an export for each device that comes.
 func serveHost(ctx context.Context, cfg *config, log *logrus.Logger, ready func(served)) (err error) {
-	p := &hostProgram{cfg: cfg, log: log, over: make(chan struct{}), sizes: map[string]uint64{}}
+	p := &hostProgram{frontEnd: frontEnd{cfg: cfg, log: log}, over: make(chan struct{}), sizes: map[string]uint64{}}
 	p.status.started = time.Now()
 	defer func() {
 		if !p.started {
@@ -44,7 +43,7 @@ func serveHost(ctx context.Context, cfg *config, log *logrus.Logger, ready func(
 	}
 	p.started = true
 	s := served{Control: p, Socket: p.status.socket, Metrics: p.status.metrics}
-	for _, l := range p.listeners {
+	for _, l := range p.opened {
 		s.Listeners = append(s.Listeners, nbd.ListenAddrOf(l))
 		p.accepting.Go(func() {
 			if err := p.server.Serve(l); err != nil {
@@ -63,16 +62,13 @@ func serveHost(ctx context.Context, cfg *config, log *logrus.Logger, ready func(
 
 // hostProgram is what a run of fileio_tgt host holds.
 type hostProgram struct {
-	cfg       *config
-	log       *logrus.Logger
-	server    *nbd.Server
-	listeners []net.Listener
-	recorder  *trace.Recorder // nil: nobody records
-	host      *node.Host
-	mounted   *fusenode.Mounted
-	link      nodeLink
-	status    introspection
-	started   bool
+	frontEnd
+	recorder *trace.Recorder // nil: nobody records
+	host     *node.Host
+	mounted  *fusenode.Mounted
+	link     nodeLink
+	status   introspection
+	started  bool
 
 	// mu guards sizes, in bytes, of the exports by name.
 	mu    sync.Mutex
@@ -88,21 +84,11 @@ type hostProgram struct {
 // order in which they can fail without a trace.
 func (p *hostProgram) start() error {
 	cfg := p.cfg
-	p.server = nbd.NewServer(nbd.Options{
-		Handshake:      nbd.Limits{HandshakeTimeout: cfg.HandshakeTimeout},
-		MaxConnections: cfg.MaxConnections, MaxInflight: cfg.MaxInflight, MaxInflightBytes: cfg.MaxInflightBytes,
-		Log: p.log,
-	})
-	for _, s := range cfg.Listen {
-		a, err := nbd.ParseListen(s)
-		if err != nil {
-			return err
-		}
-		l, err := nbd.Listen(a)
-		if err != nil {
-			return err
-		}
-		p.listeners = append(p.listeners, l)
+	if err := p.newServer(); err != nil {
+		return err
+	}
+	if _, err := p.listen(); err != nil {
+		return err
 	}
 	o := node.Options{
 		Limits:   p.limits(),
@@ -208,7 +194,7 @@ var _ status.Source = (*hostProgram)(nil)
 
 // Snapshot implements status.Source.
 func (p *hostProgram) Snapshot(commands bool) *status.Snapshot {
-	s := p.status.snapshot(p.server, p.listeners)
+	s := p.status.snapshot(p.server, p.opened)
 	s.Releases = status.ReleasesOf(p.host.Releases())
 	s.Buffers.Limit = p.cfg.MaxBufferBytes
 	for _, d := range p.host.Devices() {
@@ -247,8 +233,11 @@ func (p *hostProgram) Shutdown(ctx context.Context) error {
 
 // release undoes what was done, as far as it was.
 func (p *hostProgram) release(ctx context.Context) error {
-	errs := []error{p.link.remove(), p.server.Shutdown(ctx)}
-	for _, l := range p.listeners {
+	errs := []error{p.link.remove()}
+	if p.server != nil {
+		errs = append(errs, p.server.Shutdown(ctx))
+	}
+	for _, l := range p.opened {
 		_ = l.Close() // one that was never served from
 	}
 	if p.host != nil {

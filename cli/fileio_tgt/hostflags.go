@@ -70,6 +70,7 @@ var hostOnly = []option{
 // hostShares are the options that host has in common with the program itself.
 var hostShares = []string{
 	"listen", "max_connections", "max_inflight", "max_inflight_bytes", "max_buffers", "max_cached",
+	"socket_mode", "socket_owner", "tls", "tls_certificates", "tls_verify_peer", "allow", "idle_timeout", "keepalive",
 	"max_ucmds", "cmd_timeout", "cmd_timeout_action", "attach_timeout", "suspend_timeout", "release_timeout", "control", "metrics",
 	"handshake_timeout", "drain_timeout", "log-level", "log-format", "log-file", "debug", "json", "pid-file", "help",
 }
@@ -126,7 +127,7 @@ func (l *commandLine) hostConfig(rest []string) (*config, error) {
 		return nil, usagef("host takes options only, not %s", shellQuote(rest[0]))
 	}
 	l.cfg.resolve(l.given)
-	for _, check := range []func() error{l.cfg.checkDebug, l.cfg.checkCmdTimeout, l.cfg.checkMetrics} {
+	for _, check := range []func() error{l.cfg.checkDebug, l.cfg.checkCmdTimeout, l.cfg.checkMetrics, l.cfg.checkWays} {
 		if err := check(); err != nil {
 			return nil, err
 		}

@@ -28,7 +28,8 @@ func (c *config) checkListen() error {
 
 // exposed says that other hosts may be able to connect to a bound address.
 func exposed(a nbd.ListenAddr) bool {
-	if a.Network == "unix" {
+	switch a.Network {
+	case "unix", "stdin":
 		return false
 	}
 	addr, err := netip.ParseAddrPort(a.Address)
@@ -37,8 +38,19 @@ func exposed(a nbd.ListenAddr) bool {
 
 // connectLines are commands that connect to an export, ready to be pasted into
 // a shell on this host.
-func connectLines(a nbd.ListenAddr, e servedExport) []string {
-	uri := a.URI(e.Name)
+func connectLines(cfg *config, a nbd.ListenAddr, e servedExport) []string {
+	uri := uri(cfg, a, e.Name)
+	switch {
+	case cfg.TLS == tlsRequire:
+		// qemu and the kernel's client take more words than fit here.
+		with := "?"
+		if strings.Contains(uri, "?") {
+			with = "&"
+		}
+		return []string{"nbdinfo " + shellQuote(uri+with+"tls-certificates=DIR") + "  # DIR has ca-cert.pem"}
+	case a.Network == "vsock":
+		return []string{"nbdinfo " + shellQuote(uri)}
+	}
 	drive := "file=" + strings.ReplaceAll(uri, ",", ",,") + ",format=raw,if=virtio"
 	if e.ReadOnly {
 		drive += ",readonly=on"

@@ -6,7 +6,7 @@ import (
 )
 
 func main() {
-	os.Exit(run(os.Args, os.Stdout, os.Stderr, serveWhat))
+	os.Exit(run(os.Args, apart(os.Stdout), apart(os.Stderr), serveWhat))
 }
 
 // run is the whole program except for the exit itself: it returns the exit

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -27,22 +28,20 @@ func serve(ctx context.Context, cfg *config, log *logrus.Logger, ready func(serv
 // newProgram makes a program that has not opened anything yet.
 func newProgram(cfg *config, log *logrus.Logger) *program {
 	p := &program{
-		cfg: cfg, log: log, arena: arena.New(arena.Options{MaxBytes: cfg.MaxBufferBytes}),
-		open: openMedium, over: make(chan struct{}), lost: make(chan struct{}),
+		frontEnd: frontEnd{cfg: cfg, log: log}, arena: arena.New(arena.Options{MaxBytes: cfg.MaxBufferBytes}),
+		open: openMedium, over: make(chan struct{}), lost: make(chan struct{}), left: make(chan struct{}),
 	}
 	p.status.started = time.Now()
 	p.registry = ucmd.NewRegistry(limits(cfg, reporter{log: log, cutOff: p.cutOff}))
-	p.server = nbd.NewServer(nbd.Options{
-		Handshake:      nbd.Limits{HandshakeTimeout: cfg.HandshakeTimeout},
-		MaxConnections: cfg.MaxConnections, MaxInflight: cfg.MaxInflight, MaxInflightBytes: cfg.MaxInflightBytes,
-		Log: log,
-	})
 	return p
 }
 
 // run is serve.
 func (p *program) run(ctx context.Context, ready func(served)) (err error) {
 	cfg, log := p.cfg, p.log
+	if err := p.newServer(); err != nil {
+		return err
+	}
 	defer func() {
 		if p.started {
 			return // Shutdown has released everything, or has given up
@@ -63,10 +62,13 @@ func (p *program) run(ctx context.Context, ready func(served)) (err error) {
 		return err
 	}
 	p.started = true
+	serving := int32(len(listeners))
 	for _, l := range listeners {
 		p.accepting.Go(func() {
 			if err := p.server.Serve(l); err != nil {
 				log.WithError(err).Error("a listener failed; the others go on")
+			} else if atomic.AddInt32(&serving, -1) == 0 {
+				close(p.left)
 			}
 		})
 	}
@@ -76,10 +78,15 @@ func (p *program) run(ctx context.Context, ready func(served)) (err error) {
 	if cfg.CmdAction == cmdKill {
 		p.watchHandlers()
 	}
+	if err := p.attach(ctx); err != nil {
+		return errors.Join(err, p.shutdownInTime())
+	}
 	ready(p.describe(listeners))
 	select {
 	case <-p.lost:
 		return errors.Join(errNothingLeft, p.shutdownInTime())
+	case <-p.left:
+		return p.shutdownInTime() // sockets with one client, who has left
 	case <-p.over:
 		return p.outcome
 	case <-ctx.Done():
@@ -89,16 +96,16 @@ func (p *program) run(ctx context.Context, ready func(served)) (err error) {
 
 // program is what a run of fileio_tgt holds.
 type program struct {
-	cfg      *config
-	log      *logrus.Logger
+	frontEnd
 	arena    *arena.Arena // one for all: devices may share their pools
 	registry *ucmd.Registry
-	server   *nbd.Server
 	disks    []*exportedDisk
-	opened   []net.Listener
 	started  bool
 	// open opens an export's medium; a test has its own.
-	open func(*config, exportConfig) (m medium, err error)
+	open  func(*config, exportConfig) (m medium, err error)
+	local *localDevice // nil without --attach
+	// left is closed when nobody is accepted any more.
+	left chan struct{}
 	// lost is closed when no export is left (cutoff.go).
 	lost chan struct{}
 
@@ -120,22 +127,6 @@ func (p *program) openMedia() error {
 		p.disks = append(p.disks, d)
 	}
 	return nil
-}
-
-// listen opens every listener. Nobody is accepted yet.
-func (p *program) listen() ([]net.Listener, error) {
-	for _, s := range p.cfg.Listen {
-		a, err := nbd.ParseListen(s)
-		if err != nil {
-			return nil, err
-		}
-		l, err := nbd.Listen(a)
-		if err != nil {
-			return nil, err
-		}
-		p.opened = append(p.opened, l)
-	}
-	return p.opened, nil
 }
 
 // export registers the devices and offers them.
@@ -165,7 +156,10 @@ func (p *program) describe(listeners []net.Listener) served {
 		})
 	}
 	for _, l := range listeners {
-		s.Listeners = append(s.Listeners, nbd.ListenAddrOf(l))
+		// Others can't be connected to: there is one client, who is here.
+		if a := nbd.ListenAddrOf(l); a.Network == "tcp" || a.Network == "unix" || a.Network == "vsock" {
+			s.Listeners = append(s.Listeners, a)
+		}
 	}
 	return s
 }
@@ -227,7 +221,7 @@ func (p *program) Shutdown(ctx context.Context) error {
 // release undoes what was done, as far as it was: clients first, then the
 // handlers, the devices and the media.
 func (p *program) release(ctx context.Context) error {
-	errs := []error{p.server.Shutdown(ctx)}
+	errs := []error{p.detach(), p.server.Shutdown(ctx)}
 	for _, l := range p.opened {
 		_ = l.Close() // one that was never served from
 	}

@@ -85,6 +85,8 @@ type signalLoop struct {
 	reopen func() error // opens the log file anew
 	drain  time.Duration
 	exit   func(status int) // ends the process
+	// service is told of what is done.
+	service *service
 
 	down     bool
 	shutdown chan error // takes the outcome of the one Shutdown
@@ -110,9 +112,14 @@ func (l *signalLoop) run(signals <-chan os.Signal, done <-chan struct{}) error {
 func (l *signalLoop) handle(sig os.Signal) {
 	switch sig {
 	case syscall.SIGHUP:
-		if err := l.reopen(); err != nil {
-			l.log.WithError(err).Error("the old log file stays in use")
-		}
+		l.service.reload(func() {
+			if err := l.reopen(); err != nil {
+				l.log.WithError(err).Error("the old log file stays in use")
+			}
+			if r, ok := l.ctl.(reloader); ok {
+				r.Reload()
+			}
+		})
 	case syscall.SIGUSR1:
 		l.ctl.Resize()
 	default:
@@ -128,6 +135,7 @@ func (l *signalLoop) stop(sig os.Signal) {
 		return
 	}
 	l.down = true
+	l.service.stopping()
 	l.log.WithField("signal", sig).Info("finishing the commands in flight; a second signal exits at once")
 	go func() { l.shutdown <- l.drainAndStop() }()
 }

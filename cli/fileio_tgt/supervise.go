@@ -7,9 +7,12 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"github.com/sirupsen/logrus"
+
+	"scstuser/internal/systemd"
 )
 
 // serveFunc serves what cfg says. It calls ready once, when clients can
@@ -24,6 +27,7 @@ type environment struct {
 	signals        <-chan os.Signal
 	stopSignals    func() // signals have their usual effect again
 	exit           func(status int)
+	notify         *systemd.Notifier // nil: there is no service manager
 }
 
 // newEnvironment is the environment of a real process. Signals are caught from
@@ -36,7 +40,12 @@ func newEnvironment(stdout, stderr io.Writer, serve serveFunc) environment {
 	// Whoever reads our output may go away, and must not take the disks along:
 	// writing to a closed pipe is an error from here on, not the end.
 	signal.Ignore(syscall.SIGPIPE)
+	notify, err := systemd.NewNotifier()
+	if err != nil {
+		fmt.Fprintf(stderr, "%s: the service manager can't be told anything: %s\n", programName, oneLine(err.Error()))
+	}
 	return environment{
+		notify: notify,
 		stdout: stdout, stderr: stderr, serve: serve,
 		signals:     signals,
 		stopSignals: func() { signal.Stop(signals) },
@@ -48,6 +57,7 @@ func newEnvironment(stdout, stderr io.Writer, serve serveFunc) environment {
 // act on what serve makes, and tells the operator once clients can connect.
 func supervise(ctx context.Context, cfg *config, env environment) (err error) {
 	defer env.stopSignals()
+	defer env.notify.Close()
 	log, err := openLog(cfg, env.stderr)
 	if err != nil {
 		return err
@@ -58,8 +68,9 @@ func supervise(ctx context.Context, cfg *config, env environment) (err error) {
 	defer cancel(nil)
 	pid := &pidFile{path: cfg.PIDFile}
 	ctl := &startControl{abort: func() { cancel(nil) }}
+	svc := &service{log: log.Logger, notify: env.notify}
 	loop := &signalLoop{
-		log: log.Logger, ctl: ctl, reopen: log.Reopen, drain: cfg.DrainTimeout,
+		log: log.Logger, ctl: ctl, service: svc, reopen: log.Reopen, drain: cfg.DrainTimeout,
 		exit: func(status int) {
 			_ = pid.remove() // the process ends now; nobody is left to tell
 			env.exit(status)
@@ -67,15 +78,20 @@ func supervise(ctx context.Context, cfg *config, env environment) (err error) {
 	}
 	done, stopped := make(chan struct{}), make(chan error, 1)
 	go func() { stopped <- loop.run(env.signals, done) }()
+	var watchdog sync.WaitGroup
 
 	err = env.serve(ctx, cfg, log.Logger, func(s served) {
 		ctl.set(s.Control)
 		if err := announce(cfg, env.stdout, log.Logger, pid, s); err != nil {
 			cancel(err)
+			return
 		}
+		svc.ready(fmt.Sprintf("serving %s", plural(len(s.Exports), "export")))
+		watchdog.Go(func() { svc.watchdog(ctl, done) })
 	})
 
 	close(done)
+	watchdog.Wait()
 	err = outcome(ctx, ctl, err, <-stopped)
 	if err != nil && log.file != nil {
 		log.Error(oneLine(err.Error())) // stderr gets it from main
@@ -87,7 +103,7 @@ func supervise(ctx context.Context, cfg *config, env environment) (err error) {
 // to the operator by the banner.
 func announce(cfg *config, stdout io.Writer, log *logrus.Logger, pid *pidFile, s served) error {
 	for _, l := range s.Listeners {
-		if exposed(l) {
+		if exposed(l) && !cfg.authenticates() {
 			log.WithField("address", l.Address).
 				Warn("other hosts may be able to connect here, and there is no authentication")
 		}

@@ -137,6 +137,20 @@ func (v maskValue) set(text string) error {
 
 func (v maskValue) String() string { return strconv.FormatUint(*v.p, 10) }
 
+// octalValue is a number in octal, such as permissions.
+type octalValue struct{ p *uint64 }
+
+func (v octalValue) set(text string) error {
+	n, err := strconv.ParseUint(text, 8, 16)
+	if err != nil || n == 0 {
+		return errors.New("must be a number in octal, such as 0660")
+	}
+	*v.p = n
+	return nil
+}
+
+func (v octalValue) String() string { return "0" + strconv.FormatUint(*v.p, 8) }
+
 // powerValue is a power of two from min to max, which are powers of two.
 type powerValue struct {
 	p        *int

@@ -20,6 +20,7 @@ need python3-libnbd libnbd_python
 need qemu-utils command -v qemu-io
 need fio command -v fio
 need strace command -v strace
+need systemd command -v systemd-socket-activate
 need gcc command -v "${CC:-gcc}"
 need libc6-dev test -e /usr/include/stdlib.h
 

@@ -2,7 +2,8 @@
 # First the lifecycle without any I/O: a device is registered, loaded, killed
 # and released SOAKCYCLES (10000) times, by hand-made handlers and by a served
 # one, and SOAKCHECKS (2000) random schedules run over the concurrent device.
-# Fails if a command, a buffer, a goroutine or a file descriptor is left.
+# Fails if a command, a buffer, a goroutine or a file descriptor is left. Then
+# clients connect and leave, in every way, SOAKCONNECTS (100000) times.
 #
 # Then it serves a sparse image and works on it for SOAKTIME seconds (600): verified
 # random writes of four fio jobs, copies with several connections, and clients
@@ -15,6 +16,7 @@ cd "$(dirname "$0")/../.."
 soaktime=${SOAKTIME:-600}
 soakcycles=${SOAKCYCLES:-10000}
 soakchecks=${SOAKCHECKS:-2000}
+soakconnects=${SOAKCONNECTS:-100000}
 # The most that the server's memory may be at the end of a round, in KiB: the
 # buffers of four connections, its pool, and room for the Go runtime.
 max_rss=$((512 * 1024))
@@ -44,6 +46,9 @@ CYCLES=${SOAKKILLS:-1000} go test -count=1 -v -timeout 2h -run '^TestRules$/^R70
 	fail "kills of handler processes"
 go test -count=1 -race -timeout 2h -run '^TestInvariantsUnderChaos$' ./ucmd -rapid.checks "$soakchecks" ||
 	fail "an invariant does not hold"
+
+go test -count=1 -v -timeout 2h -run '^TestConnectDisconnectCycles$' ./nbd -cycles "$soakconnects" ||
+	fail "clients that come and go leave something behind"
 
 truncate -s 2G "$dir/image"
 socket=$dir/socket

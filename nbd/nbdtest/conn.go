@@ -2,6 +2,7 @@ package nbdtest
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -18,6 +19,9 @@ const DefaultTimeout = 20 * time.Second
 type Conn struct {
 	// Timeout is how long one step (a send, a receive) may take.
 	Timeout time.Duration
+	// TLS, if not nil, makes SendClientFlags go on with STARTTLS where a client
+	// may use it, so that all that follows is under TLS.
+	TLS *tls.Config
 
 	t        testing.TB
 	c        net.Conn

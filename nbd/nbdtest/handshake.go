@@ -20,6 +20,9 @@ func (c *Conn) SendClientFlags(flags uint32) {
 	c.t.Helper()
 	c.noZeroes = flags&NoZeroes != 0
 	c.Send(binary.BigEndian.AppendUint32(nil, flags))
+	if c.TLS != nil && flags&^NoZeroes == FixedNewstyle {
+		c.StartTLS(c.TLS)
+	}
 }
 
 // Hello receives the greeting and answers it as every modern client does:

@@ -39,6 +39,7 @@ const (
 	RepErrUnsup      = 1<<31 + 1
 	RepErrPolicy     = 1<<31 + 2
 	RepErrInvalid    = 1<<31 + 3
+	RepErrTLSReqd    = 1<<31 + 5
 	RepErrUnknown    = 1<<31 + 6
 	RepErrShutdown   = 1<<31 + 7
 	RepErrTooBig     = 1<<31 + 9

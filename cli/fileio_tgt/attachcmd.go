@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"scstuser/nbd/kernel"
+	"scstuser/nbd/nbdtls"
+)
+
+// The subcommands.
+const (
+	attachName = "attach"
+	detachName = "detach"
+)
+
+const attachHelp = `fileio_tgt attach makes an NBD export a block device of this machine
+
+usage: fileio_tgt attach [OPTIONS] URI DEVICE
+       fileio_tgt detach DEVICE
+
+URI is nbd://HOST[:PORT]/EXPORT or nbd+unix:///EXPORT?socket=PATH, of whatever
+NBD server; nbds:// and nbds+unix:// are with TLS. DEVICE is /dev/nbd0, say.
+It takes root, and the kernel's module nbd (modprobe nbd). Unmount a device
+before you detach it.
+
+  --connections COUNT       how many connections the device has (default: 1)
+  --timeout TIME            give a connection up whose server does not answer a
+                            request for this long (default: never)
+  --reconnect TIME          make connections again that die; requests wait for
+                            one for this long. The program stays while the
+                            device is attached (default: requests fail)
+  --tls_certificates DIR    ca-cert.pem, which the server has to be signed by,
+                            and client-cert.pem and client-key.pem if the
+                            server wants to know us (default: the system's
+                            authorities). With TLS the program stays too
+
+A program that stays detaches the device when it gets SIGTERM or SIGINT.
+`
+
+// attachRequest is a command line of the subcommand.
+type attachRequest struct {
+	help         bool
+	target       kernel.Target
+	device       string
+	certificates string
+	opt          kernel.Options
+}
+
+// newAttachApp makes the application of attach, or of detach.
+func newAttachApp(name string, stdout io.Writer) *cli.App {
+	app := &cli.App{
+		Name: name, Writer: stdout,
+		HideHelp: true, HideHelpCommand: true, HideVersion: true,
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "help", Aliases: []string{"h"}}},
+		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
+			return usagef("%s %s: %v; %s %s --help lists the options", programName, name, err, programName, name)
+		},
+		ExitErrHandler: func(*cli.Context, error) {},
+	}
+	if name == detachName {
+		app.Action = func(c *cli.Context) error { return detach(c, stdout) }
+		return app
+	}
+	for _, option := range []string{"connections", "timeout", "reconnect", "tls_certificates"} {
+		app.Flags = append(app.Flags, &cli.StringFlag{Name: option})
+	}
+	app.Action = func(c *cli.Context) error {
+		req, err := readAttachRequest(c)
+		if err != nil {
+			return err
+		}
+		if req.help {
+			return writeAll(stdout, attachHelp)
+		}
+		return req.run(stdout)
+	}
+	return app
+}
+
+// readAttachRequest checks the command line.
+func readAttachRequest(c *cli.Context) (*attachRequest, error) {
+	req := &attachRequest{help: c.Bool("help"), certificates: c.String("tls_certificates"), opt: kernel.Options{Connections: 1}}
+	if req.help {
+		return req, nil
+	}
+	for _, o := range []struct {
+		name string
+		v    value
+	}{
+		{"connections", intValue{&req.opt.Connections, 1, 64}},
+		{"timeout", durationValue{p: &req.opt.Timeout, min: time.Second, max: 24 * time.Hour, zeroOK: true}},
+		{"reconnect", durationValue{p: &req.opt.Reconnect, min: time.Second, max: 24 * time.Hour, zeroOK: true}},
+	} {
+		if text := c.String(o.name); text != "" {
+			if err := o.v.set(text); err != nil {
+				return nil, usagef("--%s %s: %v", o.name, shellQuote(text), err)
+			}
+		}
+	}
+	if err := wantArgs(c, attachName, "URI", "DEVICE"); err != nil {
+		return nil, err
+	}
+	var err error
+	if req.target, err = kernel.ParseURI(c.Args().Get(0)); err != nil {
+		return nil, usagef("%v", err)
+	}
+	req.device = c.Args().Get(1)
+	if err := kernel.CheckDevice(req.device); err != nil {
+		return nil, usagef("%v", err)
+	}
+	if req.certificates != "" && !req.target.TLS {
+		return nil, usagef("--tls_certificates is of no use without TLS: write nbds://")
+	}
+	return req, nil
+}
+
+// wantArgs requires just these arguments behind the options.
+func wantArgs(c *cli.Context, name string, args ...string) error {
+	for _, arg := range c.Args().Slice() {
+		if strings.HasPrefix(arg, "-") {
+			return usagef("%q comes after %s's arguments: put options before them", arg, name)
+		}
+	}
+	if c.Args().Len() != len(args) {
+		return usagef("%s takes %s (to export a file under the name %s: %s -- %s FILE)",
+			name, strings.Join(args, " and "), name, programName, name)
+	}
+	return nil
+}
+
+// run attaches the device, and stays for as long as that needs.
+func (r *attachRequest) run(stdout io.Writer) error {
+	if r.target.TLS {
+		cfg, err := nbdtls.ClientConfig(r.certificates, r.target.ServerName)
+		if err != nil {
+			return err
+		}
+		r.opt.TLS = cfg
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	a, err := kernel.Attach(ctx, r.target, r.device, r.opt)
+	if err != nil {
+		return err
+	}
+	rights := "read and write"
+	if a.ReadOnly() {
+		rights = "read-only"
+	}
+	text := fmt.Sprintf("%s is attached: %s, %s\n", r.device, humanSize(int64(a.Size())), rights)
+	if a.Resident() {
+		text += "it needs this program; stop with Ctrl-C, which detaches it\n"
+	}
+	if err := writeAll(stdout, text); err != nil {
+		return fmt.Errorf("%w; the device was detached again: %w", err, a.Detach())
+	}
+	return a.Wait(ctx)
+}
+
+// detach is the other subcommand.
+func detach(c *cli.Context, stdout io.Writer) error {
+	if c.Bool("help") {
+		return writeAll(stdout, attachHelp)
+	}
+	if err := wantArgs(c, detachName, "DEVICE"); err != nil {
+		return err
+	}
+	device := c.Args().First()
+	if err := kernel.CheckDevice(device); err != nil {
+		return usagef("%v", err)
+	}
+	return kernel.Detach(device)
+}

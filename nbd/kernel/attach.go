@@ -1,0 +1,249 @@
+package kernel
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/sirupsen/logrus"
+)
+
+// Options say how a device is attached. The zero value is one connection, no
+// timeouts and no TLS.
+type Options struct {
+	// Connections is how many connections the device has; more than one only
+	// where the server says that it may. Default 1.
+	Connections int
+	// Timeout is how long a request may take before the kernel gives its
+	// connection up, in whole seconds. Default 0: for ever.
+	Timeout time.Duration
+	// Reconnect is how long requests wait for a new connection when the last
+	// one has died, in whole seconds. Default 0: they fail at once, and no
+	// connection is made again.
+	Reconnect time.Duration
+	// TLS is what connections are secured with; needed for a Target with TLS.
+	TLS *tls.Config
+	// Log is where is reported what happens later; logrus.StandardLogger() if
+	// nil.
+	Log *logrus.Logger
+}
+
+// negotiationTimeout is how long a server may take to let us in.
+const negotiationTimeout = 30 * time.Second
+
+// Attachment is an attached device.
+type Attachment struct {
+	f      *family
+	disk   disk
+	info   exportInfo
+	opt    Options
+	export string
+	dial   dialer
+	relays []*relay
+}
+
+// dialer makes a connection to the server.
+type dialer func(ctx context.Context) (net.Conn, error)
+
+// Attach connects to the server and gives the kernel what it needs to have
+// device, such as /dev/nbd0, be the export. ctx bounds that. The caller has to
+// call Wait or Close.
+func Attach(ctx context.Context, t Target, device string, opt Options) (*Attachment, error) {
+	if t.TLS != (opt.TLS != nil) {
+		return nil, errors.New("certificates and nbds:// go together: give both or none")
+	}
+	return attachTo(ctx, device, t.Export, opt, func(ctx context.Context) (net.Conn, error) {
+		var d net.Dialer
+		c, err := d.DialContext(ctx, t.Network, t.Address)
+		if err != nil {
+			return nil, fmt.Errorf("connect to the server: %w", err)
+		}
+		return c, nil
+	})
+}
+
+// AttachLocal attaches an export of this process. serve serves the other end of
+// a connection (as nbd's Server.ServeLocal does).
+//
+// The kernel may have to write to the device to get memory free, and this
+// process may need memory for that: where memory is scarce the server is better
+// off on another machine.
+func AttachLocal(ctx context.Context, serve func(net.Conn), export, device string, opt Options) (*Attachment, error) {
+	return attachTo(ctx, device, export, opt, func(context.Context) (net.Conn, error) {
+		server, f, err := socketPair()
+		if err != nil {
+			return nil, err
+		}
+		client, err := net.FileConn(f)
+		f.Close()
+		if err != nil {
+			server.Close()
+			return nil, err
+		}
+		serve(server)
+		return client, nil
+	})
+}
+
+func attachTo(ctx context.Context, device, export string, opt Options, dial dialer) (*Attachment, error) {
+	index, err := indexOf(device)
+	if err != nil {
+		return nil, err
+	}
+	f, err := open()
+	if err != nil {
+		return nil, err
+	}
+	a, err := attach(ctx, f, index, export, opt, dial)
+	if err != nil {
+		f.Close()
+	}
+	return a, err
+}
+
+// attach is Attach on a family. It takes f over if it succeeds.
+func attach(ctx context.Context, f *family, index uint32, export string, opt Options, dial dialer) (*Attachment, error) {
+	if opt.Log == nil {
+		opt.Log = logrus.StandardLogger()
+	}
+	a := &Attachment{f: f, opt: opt, export: export, dial: dial}
+	files, err := a.connections(ctx)
+	defer closeAll(&files) // the kernel has its own
+	if err == nil {
+		a.disk, err = a.info.disk(index, opt)
+	}
+	if err == nil {
+		fds := make([]int, len(files))
+		for i, c := range files {
+			fds[i] = int(c.Fd())
+		}
+		err = f.connect(&a.disk, fds)
+	}
+	if err != nil {
+		a.stopRelays()
+		return nil, err
+	}
+	return a, nil
+}
+
+func closeAll(files *[]*os.File) {
+	for _, f := range *files {
+		f.Close()
+	}
+}
+
+// connections makes the device's connections.
+func (a *Attachment) connections(ctx context.Context) (files []*os.File, err error) {
+	for n := max(a.opt.Connections, 1); len(files) < n; {
+		f, info, err := a.connection(ctx)
+		if err != nil {
+			return files, err
+		}
+		files = append(files, f)
+		if len(files) == 1 {
+			a.info = info
+			if n > 1 && info.flags&transMultiConn == 0 {
+				a.opt.Log.Warn("the server does not say that several connections see the same data; one is used")
+				n = 1
+			}
+		}
+	}
+	return files, nil
+}
+
+// connection makes one connection, ready for transmission. From the second one
+// on it has to be to the same disk.
+func (a *Attachment) connection(ctx context.Context) (*os.File, exportInfo, error) {
+	c, err := a.dial(ctx)
+	if err != nil {
+		return nil, exportInfo{}, err
+	}
+	end := time.Now().Add(negotiationTimeout)
+	if d, ok := ctx.Deadline(); ok && d.Before(end) {
+		end = d
+	}
+	err = c.SetDeadline(end)
+	secured, info := c, exportInfo{}
+	if err == nil {
+		secured, info, err = negotiate(c, a.export, a.opt.TLS)
+	}
+	if err == nil && a.info.size != 0 && (info.size != a.info.size || info.flags != a.info.flags) {
+		err = fmt.Errorf("export %q has changed: it has %d bytes and flags %#x, and had %d and %#x",
+			a.export, info.size, info.flags, a.info.size, a.info.flags)
+	}
+	if err == nil {
+		err = c.SetDeadline(time.Time{})
+	}
+	if err != nil {
+		c.Close()
+		return nil, exportInfo{}, err
+	}
+	var f *os.File
+	if secured == c {
+		f, err = fileOf(c)
+	} else {
+		var r *relay
+		if r, f, err = startRelay(secured); err == nil {
+			ended := func(r *relay) bool { return r.over.Load() }
+			a.relays = append(slices.DeleteFunc(a.relays, ended), r)
+		} else {
+			c.Close()
+		}
+	}
+	return f, info, err
+}
+
+// The kernel's limits for a device's blocks.
+const (
+	minBlock = 512
+	maxBlock = 4096
+)
+
+// disk is what the kernel is told.
+func (i exportInfo) disk(index uint32, opt Options) (disk, error) {
+	d := disk{
+		index: index, size: i.size, blockSize: max(uint64(i.blockSize), minBlock), flags: uint64(i.flags),
+		timeout: opt.Timeout, deadConn: opt.Reconnect,
+	}
+	if d.blockSize > maxBlock || d.blockSize&(d.blockSize-1) != 0 {
+		return d, fmt.Errorf("the export wants requests in blocks of %d bytes, and the kernel has at most %d", d.blockSize, maxBlock)
+	}
+	if d.size -= d.size % d.blockSize; d.size == 0 {
+		return d, errors.New("the export has less than one block")
+	}
+	return d, nil
+}
+
+// Size returns the size of the device, in bytes.
+func (a *Attachment) Size() uint64 { return a.disk.size }
+
+// ReadOnly says whether the device can't be written to.
+func (a *Attachment) ReadOnly() bool { return a.info.flags&transReadOnly != 0 }
+
+// Resident says whether the device needs this process: see Wait.
+func (a *Attachment) Resident() bool { return len(a.relays) > 0 || a.opt.Reconnect > 0 }
+
+// Detach takes the device out of use, and ends what this process does for it.
+func (a *Attachment) Detach() error {
+	err := a.f.disconnect(a.disk.index)
+	return errors.Join(err, a.Close())
+}
+
+// Close ends what this process does for the device. One that is not Resident
+// goes on.
+func (a *Attachment) Close() error {
+	a.stopRelays()
+	return a.f.Close()
+}
+
+func (a *Attachment) stopRelays() {
+	for _, r := range a.relays {
+		r.stop()
+	}
+	a.relays = nil
+}
