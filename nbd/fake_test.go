@@ -1,6 +1,7 @@
 package nbd
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"os"
@@ -44,6 +45,7 @@ type fakeTraits struct {
 	noFUA    bool          // DPOFUA=0
 	thick    bool          // LBPME=0
 	unknown  []scsi.Opcode // what REPORT SUPPORTED OPERATION CODES denies
+	noMap    bool          // it denies GET LBA STATUS
 	// parse may change what the standard parser found.
 	parse func(*target.Cmd)
 	// alloc may refuse a buffer: it sets the outcome and returns false.
@@ -278,6 +280,8 @@ func (f *fake) tell(c *scsi.Command) (data []byte, ok bool) {
 		return nil, true
 	case c.Op == scsi.OpModeSense10:
 		return scsi.AppendModeHeader10(nil, &scsi.ModeHeader{WriteProtected: f.readOnly, DPOFUA: !f.noFUA}, 0), true
+	case c.Op == scsi.OpServiceActionIn16 && c.ServiceAction == scsi.SAGetLBAStatus:
+		return f.holes(c), true
 	case c.Op == scsi.OpServiceActionIn16:
 		f.mu.Lock()
 		size := f.size
@@ -287,12 +291,35 @@ func (f *fake) tell(c *scsi.Command) (data []byte, ok bool) {
 			f.capacity(&l)
 		}
 		return scsi.AppendReadCapacity16(nil, l), true
-	case c.Op == scsi.OpMaintenanceIn && slices.Contains(f.unknown, c.ReqOpcode):
+	case c.Op == scsi.OpMaintenanceIn && (slices.Contains(f.unknown, c.ReqOpcode) || f.noMap && c.ReqSA == scsi.SAGetLBAStatus):
 		return scsi.AppendUnsupportedCommand(nil), true
 	case c.Op == scsi.OpMaintenanceIn:
 		return scsi.AppendSupportedCommand(nil, false, scsi.CommandID{Op: c.ReqOpcode}), true
 	}
 	return nil, false
+}
+
+// holes is the answer to GET LBA STATUS: blocks of zeroes are holes.
+func (f *fake) holes(c *scsi.Command) []byte {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var runs []scsi.LBAStatus
+	zeroes := make([]byte, f.block)
+	for lba, end := c.LBA, uint64(f.size)/uint64(f.block); lba < end; lba++ {
+		status := uint8(scsi.LBAMapped)
+		if bytes.Equal(f.medium[lba*uint64(f.block):][:f.block], zeroes) {
+			status = scsi.LBADeallocated
+		}
+		if n := len(runs); n > 0 && runs[n-1].Status == status {
+			runs[n-1].Blocks++
+			continue
+		}
+		if scsi.LBAStatusHeaderLen+(len(runs)+1)*scsi.LBAStatusDescriptorLen > int(c.AllocLen) {
+			break
+		}
+		runs = append(runs, scsi.LBAStatus{LBA: lba, Blocks: 1, Status: status})
+	}
+	return scsi.AppendLBAStatus(nil, runs...)
 }
 
 // access reads and changes the medium. Caller holds mu.

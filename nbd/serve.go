@@ -130,7 +130,7 @@ func (s *Server) serve(cl *client, log *logrus.Entry) error {
 	if err != nil {
 		return err
 	}
-	c := newConn(s, n.export.(*Export), newTransport(cl.nc))
+	c := newConn(s, &n, newTransport(cl.nc))
 	if err := c.attach(s.quit, nameOf(cl.nc)); err != nil {
 		return err
 	}
