@@ -40,8 +40,8 @@ func (c *conn) check(h *requestHeader) refusal {
 	default:
 		return refuseCommand
 	}
-	if h.flags&^e.offeredFlags(h.typ, c.mode) != 0 || c.mode == modeExtended && h.typ == cmdWrite {
-		if r := c.checkFlags(h); r != granted {
+	if h.flags != 0 || c.mode == modeExtended && h.typ == cmdWrite {
+		if r := c.checkFlags(h); r.errno != errnoNone {
 			return r
 		}
 	}
@@ -63,7 +63,7 @@ func (c *conn) check(h *requestHeader) refusal {
 	case moves && h.length > uint64(e.maxPayload):
 		return refuseTooLong
 	}
-	if r := c.checkRange(h); r != granted {
+	if r := c.checkRange(h); r.errno != errnoNone {
 		return r
 	}
 	if h.typ == cmdWriteZeroes && h.flags&cmdFlagFastZero != 0 && h.length > 0 && !e.zeroesFast(h.flags) {
@@ -80,7 +80,7 @@ func (c *conn) checkFlags(h *requestHeader) refusal {
 		return refusePayload
 	case wrong != 0:
 		return refuseFlags
-	case h.flags&cmdFlagPayloadLen == 0:
+	case c.mode == modeExtended && h.typ == cmdWrite && h.flags&cmdFlagPayloadLen == 0:
 		return refuseNoPayload
 	}
 	return granted

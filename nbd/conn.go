@@ -132,7 +132,7 @@ func (c *conn) request(h requestHeader) error {
 	if c.srv.draining.Load() {
 		why = refuseShutdown
 	}
-	if why != granted {
+	if why.errno != errnoNone {
 		return c.refuse(h, why)
 	}
 	r := c.admit(h, errnoNone)

@@ -1,8 +1,8 @@
 package nbd
 
 // refusal is why a request is not carried out: an error value, and a line for
-// people, which clients with structured replies get to see. The zero value is
-// no refusal.
+// people, which clients with structured replies get to see. Without an error
+// value it is none.
 type refusal struct {
 	errno uint32
 	why   string

@@ -2,20 +2,22 @@ package nbd
 
 import "encoding/binary"
 
-// encode makes the reply of a request: errno, why and data are set, or more has
+// encodeSimple makes a simple reply: errno is set, and the data of a READ.
+func (r *request) encodeSimple() {
+	if r.errno != errnoNone {
+		r.data = nil
+	}
+	putSimpleReply(r.hdr[:], r.errno, r.h.cookie)
+	r.hdrLen = simpleReplySize
+}
+
+// encode makes the reply in chunks of a request: errno, why and data are set, or more has
 // the chunks of a sparse READ. What it makes is hdr, data and more, to be sent
 // in this order.
 func (r *request) encode() {
 	m := r.c.mode
 	b := r.hdr[:0]
 	switch {
-	case m == modeSimple:
-		if r.errno != errnoNone {
-			r.data = nil
-		}
-		putSimpleReply(r.hdr[:], r.errno, r.h.cookie)
-		r.hdrLen = simpleReplySize
-		return
 	case r.errno != errnoNone:
 		r.encodeError()
 		return
@@ -27,8 +29,7 @@ func (r *request) encode() {
 	case r.h.typ == cmdRead || m == modeExtended:
 		b = appendChunk(b, m, chunkDone, chunkNone, &r.h, 0)
 	default:
-		putSimpleReply(r.hdr[:], errnoNone, r.h.cookie)
-		r.hdrLen = simpleReplySize
+		r.encodeSimple()
 		return
 	}
 	r.hdrLen = uint8(len(b))

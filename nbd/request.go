@@ -18,44 +18,20 @@ type request struct {
 	// payloadLen is what the request counts in conn.inflightBytes.
 	payloadLen int64
 
-	// errno is the answer, and why, if known, says more about it. located:
-	// it is about the byte at errorAt.
-	errno   uint32
-	why     string
-	located bool
-	errorAt uint64
-	// data is what a READ answers. hdr, data and more are the reply once it is
-	// encoded; hdrLen bytes of hdr are used.
-	data   []byte
-	more   [][]byte
-	hdr    [maxChunkHeader]byte
-	hdrLen uint8
+	// errno is the answer, data what a READ answers. hdr, data and more are the
+	// reply once it is encoded; hdrLen bytes of hdr are used.
+	errno uint32
+	data  []byte
+	more  [][]byte
 	// mute: the payload has not arrived whole; there is no reply.
 	mute bool
 
 	// phase is where a WRITE is that takes its payload from the socket;
 	// guarded by conn.mu.
 	phase phase
-	// payload is a WRITE's data kept aside, for another try, or because the
-	// request is not aligned.
-	payload []byte
-	// call is set if the request is a part of another one (unaligned.go):
-	// nobody answers it.
-	call *call
 	// entry says how the request keeps out of the way of unaligned ones while
 	// it changes the medium (changes.go).
 	entry entry
-	claim claim
-
-	// runs is what GET LBA STATUS said, run the first one of them that a
-	// sparse READ has not dealt with (sparse.go), and seen the state of the
-	// export's map at that time.
-	runs []scsi.LBAStatus
-	run  int
-	seen uint64
-	// partial: more has some chunks of the reply, and the rest follows.
-	partial bool
-
 	// step is which SCSI command is under way. lba and left are what is
 	// still to be done, in blocks, this command included.
 	step      scsiStep
@@ -64,11 +40,37 @@ type request struct {
 	syncAfter bool
 	// taken says that the command has taken its data.
 	taken bool
-	// tries counts the attempts at this step that did not count.
-	tries int
 	// rerun: another command follows when this one is freed, after wait.
 	rerun bool
+	// partial: more has some chunks of the reply, and the rest follows.
+	partial bool
+	hdrLen  uint8
+	// tries counts the attempts at this step that did not count.
+	tries int
 	wait  time.Duration
+	// payload is a WRITE's data kept aside, for another try, or because the
+	// request is not aligned.
+	payload []byte
+	// call is set if the request is a part of another one (unaligned.go):
+	// nobody answers it.
+	call *call
+	// runs is what GET LBA STATUS said (sparse.go).
+	runs []scsi.LBAStatus
+	hdr  [maxChunkHeader]byte
+
+	// What most requests never look at.
+
+	// why, if known, says more about errno. located: it is about the byte at
+	// errorAt.
+	why     string
+	located bool
+	errorAt uint64
+	// claim is the range that is changed, if entry says so.
+	claim claim
+	// run is the first of runs that a sparse READ has not dealt with, and seen
+	// the state of the export's map when they were asked for.
+	run  int
+	seen uint64
 }
 
 var requests = sync.Pool{New: func() any {
@@ -165,9 +167,13 @@ func (r *request) delivered(d target.Delivery) {
 
 // free gives r back for another request.
 func (r *request) free() {
-	r.c, r.data, r.more, r.payload, r.call = nil, nil, nil, nil, nil
-	r.errno, r.why, r.located, r.mute, r.phase = errnoNone, "", false, false, phaseNone
-	r.runs, r.run = r.runs[:0], 0
+	if r.errno != errnoNone || r.call != nil || r.more != nil || len(r.runs) > 0 {
+		// Most requests have none of these, and storing costs.
+		r.errno, r.why, r.located = errnoNone, "", false
+		r.call, r.more, r.runs, r.run = nil, nil, r.runs[:0], 0
+	}
+	r.c, r.data, r.payload = nil, nil, nil
+	r.mute, r.phase = false, phaseNone
 	r.step, r.syncAfter, r.taken, r.tries, r.rerun = stepMain, false, false, 0, false
 	requests.Put(r)
 }

@@ -18,7 +18,11 @@ func (c *conn) answer(r *request) {
 		r.delivered(target.Delivered)
 		return
 	}
-	r.encode()
+	if c.mode == modeSimple {
+		r.encodeSimple()
+	} else {
+		r.encode()
+	}
 	c.queue(r)
 }
 

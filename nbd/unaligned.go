@@ -44,7 +44,7 @@ func (r *request) carryOutUnaligned() refusal {
 	if x := &c.exp.exact.ranges; !x.take(&r.claim) {
 		x.wait(&r.claim)
 	}
-	if why := c.changeUnaligned(&r.h, r.payload); why != granted {
+	if why := c.changeUnaligned(&r.h, r.payload); why.errno != errnoNone {
 		return why
 	}
 	if r.h.flags&cmdFlagFUA == 0 {
@@ -68,7 +68,7 @@ func (c *conn) changeUnaligned(h *requestHeader, p []byte) refusal {
 			whole := requestHeader{typ: h.typ, flags: h.flags &^ cmdFlagFUA, offset: at, length: n}
 			why = c.call(whole, part(p, at-h.offset, n), nil)
 		}
-		if why != granted {
+		if why.errno != errnoNone {
 			return why
 		}
 		at += n
@@ -89,7 +89,7 @@ func (c *conn) patch(at, n uint64, p []byte) refusal {
 	b := make([]byte, c.exp.blockSize)
 	in := at % uint64(len(b))
 	h := requestHeader{typ: cmdRead, offset: at - in, length: uint64(len(b))}
-	if why := c.call(h, nil, b); why != granted {
+	if why := c.call(h, nil, b); why.errno != errnoNone {
 		return why
 	}
 	if p == nil {
@@ -110,7 +110,7 @@ func (c *conn) readUnaligned(p []byte, offset uint64) refusal {
 		n := min(uint64(len(p)), most-skip)
 		whole := make([]byte, (skip+n+block-1)&^(block-1))
 		h := requestHeader{typ: cmdRead, offset: offset - skip, length: uint64(len(whole))}
-		if why := c.call(h, nil, whole); why != granted {
+		if why := c.call(h, nil, whole); why.errno != errnoNone {
 			return why
 		}
 		copy(p, whole[skip:skip+n])
