@@ -46,6 +46,9 @@ type fakeTraits struct {
 	thick    bool          // LBPME=0
 	unknown  []scsi.Opcode // what REPORT SUPPORTED OPERATION CODES denies
 	noMap    bool          // it denies GET LBA STATUS
+	// zeroing is VPD page C0h, and rotation the rate in page B1h, if there.
+	zeroing  *scsi.Zeroing
+	rotation uint16
 	// parse may change what the standard parser found.
 	parse func(*target.Cmd)
 	// alloc may refuse a buffer: it sets the outcome and returns false.
@@ -276,6 +279,10 @@ func (f *fake) tell(c *scsi.Command) (data []byte, ok bool) {
 		return scsi.AppendVPDBlockLimits(nil, &f.limits), true
 	case c.Op == scsi.OpInquiry && c.EVPD && c.Page == scsi.VPDLogicalProvisioning:
 		return scsi.AppendVPDLogicalProvisioning(nil, &scsi.LogicalProvisioning{LBPU: true, LBPWS: true}), true
+	case c.Op == scsi.OpInquiry && c.EVPD && c.Page == scsi.VPDZeroing && f.zeroing != nil:
+		return scsi.AppendVPDZeroing(nil, *f.zeroing), true
+	case c.Op == scsi.OpInquiry && c.EVPD && c.Page == scsi.VPDBlockCharacteristics && f.rotation != 0:
+		return scsi.AppendVPDBlockCharacteristics(nil, &scsi.BlockCharacteristics{RotationRate: f.rotation}), true
 	case c.Op == scsi.OpInquiry:
 		return nil, true
 	case c.Op == scsi.OpModeSense10:
