@@ -301,7 +301,7 @@ func (f *fake) tell(c *scsi.Command) (data []byte, ok bool) {
 	case c.Op == scsi.OpMaintenanceIn && (slices.Contains(f.unknown, c.ReqOpcode) || f.noMap && c.ReqSA == scsi.SAGetLBAStatus):
 		return scsi.AppendUnsupportedCommand(nil), true
 	case c.Op == scsi.OpMaintenanceIn:
-		return scsi.AppendSupportedCommand(nil, false, scsi.CommandID{Op: c.ReqOpcode}), true
+		return scsi.AppendSupportedCommand(nil, false, scsi.CommandID{Op: c.ReqOpcode, SA: c.ReqSA}), true
 	}
 	return nil, false
 }
