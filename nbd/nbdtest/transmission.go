@@ -77,8 +77,11 @@ func (r Request) extended() []byte {
 
 // Encode encodes requests one behind the other, as the connection's mode wants
 // them.
-func (c *Conn) Encode(requests ...Request) []byte {
-	if c.mode != Extended {
+func (c *Conn) Encode(requests ...Request) []byte { return c.mode.Encode(requests...) }
+
+// Encode encodes requests one behind the other.
+func (m Mode) Encode(requests ...Request) []byte {
+	if m != Extended {
 		return RequestBytes(requests...)
 	}
 	var b []byte
