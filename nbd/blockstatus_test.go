@@ -32,6 +32,7 @@ func TestRow18Extents(t *testing.T) {
 		{"the last one goes past the request", runs{{0, 8, data}, {8, 100, hole}, {108, 4, data}}, 0, 0, 8192,
 			extents{{4096, 0}, {51200, 3}}, nil},
 		{"REQ_ONE does not", runs{{0, 800, hole}}, nbdtest.CmdFlagReqOne, 0, 8192, extents{{8192, 3}}, nil},
+		{"REQ_ONE is one, whatever the device says", runs{{0, 8, hole}, {8, 8, data}}, nbdtest.CmdFlagReqOne, 0, 8192, extents{{4096, 3}}, nil},
 		{"alike ones are one", runs{{0, 8, data}, {8, 8, data}, {16, 8, hole}, {24, 8, hole}, {32, 8, data}}, 0, 0, 1 << 20,
 			extents{{8192, 0}, {8192, 3}, {4096, 0}}, nil},
 		{"anchored blocks are zeroes with space", runs{{0, 8, anchored}, {8, 8, hole}}, 0, 0, 8192, extents{{4096, 2}, {4096, 3}}, nil},
