@@ -63,7 +63,7 @@ func TestConformanceShutdown(t *testing.T) {
 	want := nbdtest.Expect{
 		Export: "disk", Size: uint64(cfg.size), Flags: usualFlags,
 		Blocks:  nbdtest.Blocks{Min: 512, Preferred: 4096, Max: 32 << 20},
-		Exports: cfg.names,
+		Exports: cfg.names, Modes: nbdtest.Modes,
 	}
 	nbdtest.ConformanceShutdown(t, func(t testing.TB) nbdtest.Running {
 		r := newRig(t, cfg)
