@@ -127,6 +127,9 @@ func backOff(try int) time.Duration {
 // errno and data are set. Otherwise another command is to follow, after wait.
 func (r *request) outcome() (over bool, wait time.Duration) {
 	status := r.cmd.Status
+	if status == scsi.Good && !r.mute {
+		return r.good(), 0
+	}
 	var sense scsi.Sense
 	if status == scsi.CheckCondition {
 		sense, _ = scsi.ParseSense(r.cmd.Sense()) // without sense: EIO
