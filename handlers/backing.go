@@ -78,6 +78,14 @@ type Zeroer interface {
 	Zero(off, n int64) error
 }
 
+// FastZeroer is a Puncher or Zeroer that knows whether those are fast. One that
+// is no FastZeroer is taken to be.
+type FastZeroer interface {
+	// FastZero says whether Punch and Zero take less time than writing
+	// zeroes. Not to know is false.
+	FastZero() (punch, zero bool)
+}
+
 // Extent describes a run of bytes of a Backing.
 type Extent struct {
 	Off, Len int64

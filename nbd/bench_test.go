@@ -40,7 +40,7 @@ func newLeanRequests(typ uint16, depth int, length uint32) *lean {
 	l := &lean{depth: depth, length: length}
 	for i := range depth {
 		req := make([]byte, requestSize)
-		putRequest(req, requestHeader{typ: typ, cookie: uint64(i), offset: uint64(i) * uint64(length), length: length})
+		putRequest(req, requestHeader{typ: typ, cookie: uint64(i), offset: uint64(i) * uint64(length), length: uint64(length)})
 		l.reqs = append(l.reqs, req...)
 		if typ == cmdWrite {
 			l.reqs = append(l.reqs, make([]byte, length)...)

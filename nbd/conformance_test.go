@@ -46,10 +46,12 @@ func TestConformance(t *testing.T) {
 			want := nbdtest.Expect{
 				Export: "disk", Size: uint64(cfg.size), Flags: usualFlags,
 				Blocks:  nbdtest.Blocks{Min: 512, Preferred: 4096, Max: 32 << 20},
-				Exports: cfg.names,
+				Exports: cfg.names, Modes: nbdtest.Modes, Unaligned: true,
 			}
 			tc.set(&cfg, &want)
 			r := newRig(t, cfg)
+			want.Flags |= r.fastZero(want.Flags)
+			want.Sparse = r.sparse(t)
 			nbdtest.Conformance(t, r.dial, want)
 		})
 	}
@@ -61,7 +63,7 @@ func TestConformanceShutdown(t *testing.T) {
 	want := nbdtest.Expect{
 		Export: "disk", Size: uint64(cfg.size), Flags: usualFlags,
 		Blocks:  nbdtest.Blocks{Min: 512, Preferred: 4096, Max: 32 << 20},
-		Exports: cfg.names,
+		Exports: cfg.names, Modes: nbdtest.Modes,
 	}
 	nbdtest.ConformanceShutdown(t, func(t testing.TB) nbdtest.Running {
 		r := newRig(t, cfg)
@@ -74,4 +76,23 @@ func TestConformanceShutdown(t *testing.T) {
 			Stopped: r.stopped, Socket: r.socket,
 		}
 	}, want)
+}
+
+// fastZero is FlagSendFastZero, if the file system of the images is fast at it
+// and the export is not read-only.
+func (r *rig) fastZero(flags uint16) uint16 {
+	if punch, zero := r.disks[0].stall.FastZero(); flags&nbdtest.FlagReadOnly == 0 && (punch || zero) {
+		return nbdtest.FlagSendFastZero
+	}
+	return 0
+}
+
+// sparse says whether the file system of the images has holes and tells them.
+func (r *rig) sparse(t testing.TB) bool {
+	e, err := r.disks[0].stall.NextExtent(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	punch, _ := r.disks[0].stall.FastZero()
+	return e.Hole && punch
 }

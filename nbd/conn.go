@@ -3,6 +3,7 @@ package nbd
 import (
 	"errors"
 	"io"
+	"math"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,15 @@ type conn struct {
 	exp  *Export
 	sess *target.Session
 	tr   transport
+	// What was negotiated: the shape of messages, whether there is
+	// base:allocation, and whether the client has promised to keep to the size
+	// constraints.
+	mode            replyMode
+	allocation      bool
+	blockSizesAsked bool
+	// changing counts the changes of the medium that are under way and have
+	// claimed nothing (changes.go).
+	changing atomic.Int64
 
 	// in is what was received; it belongs to the connection's goroutine.
 	in inbox
@@ -62,8 +72,11 @@ type conn struct {
 
 var _ target.Frontend = (*conn)(nil)
 
-func newConn(s *Server, e *Export, tr transport) *conn {
-	c := &conn{srv: s, exp: e, tr: tr}
+func newConn(s *Server, n *negotiated, tr transport) *conn {
+	c := &conn{
+		srv: s, exp: n.export.(*Export), tr: tr,
+		mode: n.mode, allocation: n.allocation(), blockSizesAsked: n.blockSizesAsked,
+	}
 	c.changed.L = &c.mu
 	return c
 }
@@ -84,8 +97,9 @@ func (c *conn) run() error {
 
 // loop reads requests.
 func (c *conn) loop() error {
+	size := c.mode.requestSize()
 	for {
-		if c.in.len() < requestSize {
+		if c.in.len() < size {
 			switch _, err := c.receive(nil, c.owes); {
 			case err == nil:
 				continue
@@ -97,7 +111,7 @@ func (c *conn) loop() error {
 				return midRequest(err)
 			}
 		}
-		h, ok := decodeRequest(c.in.next(requestSize))
+		h, ok := c.mode.decode(c.in.next(size))
 		switch {
 		case !ok:
 			return protocolErrorf("bad request magic")
@@ -112,21 +126,42 @@ func (c *conn) loop() error {
 
 // request takes one request whose header has been read.
 func (c *conn) request(h requestHeader) error {
-	errno := c.exp.check(h)
+	if c.mode == modeExtended && h.flags&cmdFlagPayloadLen != 0 {
+		if h.length > math.MaxUint32 {
+			return protocolErrorf("a payload of %d bytes", h.length)
+		}
+		if h.typ == cmdBlockStatus {
+			return c.blockStatusPayload(h)
+		}
+	}
+	why := c.check(&h)
 	if c.srv.draining.Load() {
-		errno = errnoShutdown
+		why = refuseShutdown
 	}
-	r := c.admit(h, errno)
+	if why.errno != errnoNone {
+		return c.refuse(h, why)
+	}
+	r := c.admit(h, errnoNone)
 	switch {
-	case errno == errnoNone && h.typ == cmdWrite && h.length > 0:
-		return c.write(r)
-	case errno == errnoNone && (h.length > 0 || h.typ == cmdFlush):
-		r.start()
+	case h.length == 0 && h.typ != cmdFlush: // nothing to do (row 24)
+		c.answer(r)
 		return nil
+	case c.exp.needsParts(&h):
+		return c.unaligned(r)
+	case h.typ == cmdWrite:
+		return c.write(r)
+	case h.typ == cmdTrim || h.typ == cmdWriteZeroes:
+		c.enter(r)
 	}
-	// Refused, or nothing to do (row 24).
-	r.errno = errno
-	if h.typ == cmdWrite {
+	r.start()
+	return nil
+}
+
+// refuse answers a request with an error, and skips its payload (row 19).
+func (c *conn) refuse(h requestHeader, why refusal) error {
+	r := c.admit(h, why.errno)
+	r.fail(why)
+	if h.payloadLength(c.mode) > 0 {
 		return c.skipAndAnswer(r)
 	}
 	c.answer(r)

@@ -77,7 +77,10 @@ func TestAdvisoryCommandsFail(t *testing.T) {
 // Only what works is offered, and what is not offered is refused.
 func TestOfferedIsWhatWorks(t *testing.T) {
 	const always = nbdtest.FlagHasFlags | nbdtest.FlagSendFlush | nbdtest.FlagSendFUA | nbdtest.FlagCanMultiConn
-	const changes = nbdtest.FlagSendTrim | nbdtest.FlagSendWriteZeroes
+	const (
+		zeroes  = nbdtest.FlagSendWriteZeroes | nbdtest.FlagSendFastZero
+		changes = nbdtest.FlagSendTrim | zeroes
+	)
 	for _, tc := range []struct {
 		name                string
 		traits              fakeTraits
@@ -87,9 +90,9 @@ func TestOfferedIsWhatWorks(t *testing.T) {
 		{"everything", fakeTraits{}, always | changes | nbdtest.FlagSendCache, 0, 0, 0},
 		{"no PRE-FETCH", fakeTraits{unknown: []scsi.Opcode{scsi.OpPreFetch16}}, always | changes, 0, 0, nbdtest.EINVAL},
 		{"no UNMAP", fakeTraits{unknown: []scsi.Opcode{scsi.OpUnmap}},
-			always | nbdtest.FlagSendWriteZeroes | nbdtest.FlagSendCache, nbdtest.EINVAL, 0, 0},
+			always | zeroes | nbdtest.FlagSendCache, nbdtest.EINVAL, 0, 0},
 		{"thick", fakeTraits{thick: true}, always | nbdtest.FlagSendWriteZeroes | nbdtest.FlagSendCache, nbdtest.EINVAL, 0, 0},
-		{"no WRITE SAME", fakeTraits{unknown: []scsi.Opcode{scsi.OpWriteSame16}}, always | changes | nbdtest.FlagSendCache, 0, 0, 0},
+		{"no WRITE SAME", fakeTraits{unknown: []scsi.Opcode{scsi.OpWriteSame16}}, always | changes&^nbdtest.FlagSendFastZero | nbdtest.FlagSendCache, 0, 0, 0},
 		{"read only", fakeTraits{readOnly: true}, always | nbdtest.FlagReadOnly | nbdtest.FlagSendCache, nbdtest.EPERM, nbdtest.EPERM, 0},
 		{"no REPORT SUPPORTED OPERATION CODES", fakeTraits{unknown: []scsi.Opcode{scsi.OpMaintenanceIn, scsi.OpWriteSame16, scsi.OpUnmap, scsi.OpPreFetch16}},
 			always | nbdtest.FlagSendWriteZeroes, nbdtest.EINVAL, 0, nbdtest.EINVAL},

@@ -20,6 +20,13 @@ type caps struct {
 	canTrim, canCache bool
 	canWriteSame      bool // with NDOB; else zeroes are written
 	canWriteSameUnmap bool // and unmapped blocks read as zeroes
+	// fastUnmap and fastKeep: WRITE SAME of zeroes, with and without UNMAP, is
+	// faster than writing them.
+	fastUnmap, fastKeep bool
+	// canMap: GET LBA STATUS tells holes. holesAreZero: and they read as
+	// zeroes.
+	canMap, holesAreZero bool
+	rotational           bool
 	// maxUnmap, maxWriteSame and zeroBlocks (for plain writes of zeroes) are
 	// what one command covers at most, in blocks.
 	maxUnmap, maxWriteSame, zeroBlocks uint64
@@ -58,6 +65,10 @@ func (e *Export) discover(ctx context.Context, maxPayload uint32) error {
 	e.canWriteSame = !e.readOnly && e.probe.supports(ctx, scsi.OpWriteSame16)
 	e.canTrim = e.canTrim && !e.readOnly && e.probe.supports(ctx, scsi.OpUnmap)
 	e.canCache = e.probe.supports(ctx, scsi.OpPreFetch16)
+	e.canMap = c.LBPME && e.probe.supportsAction(ctx, scsi.OpServiceActionIn16, scsi.SAGetLBAStatus)
+	e.holesAreZero = e.canMap && c.LBPRZ
+	e.discoverZeroing(ctx)
+	e.rotational = e.probe.rotates(ctx)
 	return ctx.Err()
 }
 

@@ -10,14 +10,13 @@
 // one of them ends the haggling: GO or EXPORT_NAME picks an export and hands
 // the connection on, ABORT or a breach of the protocol ends it. handshake.go
 // has the greeting and the loop, option.go reads options and says which file
-// answers which of them, and each option_*.go is one answer. Options that
-// come with structured replies and extended headers are entries in that table
-// already, answered as unsupported.
+// answers which of them, and each option_*.go is one answer.
 //
 // Negotiation runs on the goroutine of its connection and starts no other. It
 // reads each option exactly, so what a client pipelines behind GO is still in
 // the socket when the transmission half begins. It keeps no state between
-// options but its counters: an INFO says nothing about a later GO. All that a
+// options but its counters, the mode (structured replies, extended headers) and
+// the metadata contexts: an INFO says nothing about a later GO. All that a
 // client can make grow is held by [Limits].
 //
 // STARTTLS (option_starttls.go) puts a connection under TLS in the middle of
@@ -47,7 +46,7 @@
 // that is to the end: a queue depth of reads is received with one system call,
 // carried out, and answered with one. What might wait is finished by others (a
 // handler's worker, a timer), who queue the reply themselves (frontend.go). No
-// goroutine belongs to a request.
+// goroutine belongs to a request, except to one of parts of blocks.
 //
 // # Who sends
 //
@@ -78,6 +77,28 @@
 // payload is skipped (row 19), or kept aside if the command is worth another
 // try.
 //
+// # Modes
+//
+// A connection is simple, structured or extended for its whole life (mode.go).
+// That decides how requests are decoded and replies encoded (reply.go,
+// wire_chunk.go), and nothing else knows of it but check.go, for the flags, and
+// what only chunks can say: holes (sparse.go), the map of an export
+// (blockstatus.go) and what went wrong (refusal.go, sensereply.go).
+//
+// A READ in chunks first asks the device for its holes, unless the export is known
+// to have data there (knowndata.go). It may then be several SCSI commands and
+// several parts of a reply, one after the other: request.partial says that a part
+// is on its way, and the next command follows when it has left.
+//
+// # Parts of blocks
+//
+// Clients that have not asked for the size constraints may send requests that are
+// not whole blocks (unaligned.go). Those are the only requests with a goroutine of
+// their own; it makes aligned requests of them, which nobody answers
+// (request.call). What keeps all other changes away from a block that is read,
+// changed and written back is in changes.go, and costs them nothing until the first
+// such request.
+//
 // # Leaving
 //
 // A shutdown, or the release of the device, makes a connection leave: for the
@@ -88,14 +109,18 @@
 //
 // # Locks
 //
-//	Server.mu    exports, listeners, clients; may be held while conn.mu is taken
-//	tlsWire.mu   encrypted bytes that nobody has begun to send
-//	Export.mu    whether somebody asks the device for its size
-//	conn.mu      the queue of replies, the counts, request.phase
-//	logLimit.mu  how many lines were logged
+//	exactChanges.mu  whether changes claim their ranges; may be held while Server.mu is taken
+//	Server.mu        exports, listeners, clients; may be held while conn.mu is taken
+//	tlsWire.mu       encrypted bytes that nobody has begun to send
+//	Export.mu        whether somebody asks the device for its size
+//	conn.mu          the queue of replies, the counts, request.phase
+//	rangeLocks.mu    the claims
+//	logLimit.mu      how many lines were logged
 //
 // No other two are held together, and none while a method of package target
-// or of a transport runs that could wait or call back.
+// or of a transport runs that could wait or call back. A claim is held while a
+// change runs, and waited for before it begins; nobody holds one and waits for
+// another, or for a client.
 //
 // # Invariants
 //

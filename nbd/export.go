@@ -37,6 +37,12 @@ type Export struct {
 	size atomic.Uint64
 	gone atomic.Bool
 
+	// data is where there is no hole (knowndata.go). exactly is set, and
+	// exact in use, once there was an unaligned change (changes.go).
+	data    knownData
+	exactly atomic.Bool
+	exact   exactChanges
+
 	// attaching is held by the client that tries to attach to the device.
 	attaching chan struct{}
 
@@ -71,6 +77,7 @@ func newExport(ctx context.Context, cfg ExportConfig, o *Options) (*Export, erro
 		refreshing: true, // that is what discover does
 	}
 	e.refreshed.L = &e.mu
+	e.exact.init()
 	var err error
 	e.probe, err = newInitiator(ctx, cfg.Device, cfg.Name, e.capacityChanged, func() { e.gone.Store(true) })
 	if err != nil {
@@ -98,10 +105,16 @@ func (e *Export) flags() uint16 {
 	if e.canCache {
 		f |= flagSendCache
 	}
+	if e.rotational {
+		f |= flagRotational
+	}
 	if e.readOnly {
 		return f | flagReadOnly
 	}
 	f |= flagSendWriteZeroes
+	if e.fastUnmap || e.fastKeep {
+		f |= flagSendFastZero
+	}
 	if e.canTrim {
 		f |= flagSendTrim
 	}

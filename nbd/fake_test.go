@@ -1,6 +1,7 @@
 package nbd
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"os"
@@ -44,6 +45,10 @@ type fakeTraits struct {
 	noFUA    bool          // DPOFUA=0
 	thick    bool          // LBPME=0
 	unknown  []scsi.Opcode // what REPORT SUPPORTED OPERATION CODES denies
+	noMap    bool          // it denies GET LBA STATUS
+	// zeroing is VPD page C0h, and rotation the rate in page B1h, if there.
+	zeroing  *scsi.Zeroing
+	rotation uint16
 	// parse may change what the standard parser found.
 	parse func(*target.Cmd)
 	// alloc may refuse a buffer: it sets the outcome and returns false.
@@ -274,10 +279,16 @@ func (f *fake) tell(c *scsi.Command) (data []byte, ok bool) {
 		return scsi.AppendVPDBlockLimits(nil, &f.limits), true
 	case c.Op == scsi.OpInquiry && c.EVPD && c.Page == scsi.VPDLogicalProvisioning:
 		return scsi.AppendVPDLogicalProvisioning(nil, &scsi.LogicalProvisioning{LBPU: true, LBPWS: true}), true
+	case c.Op == scsi.OpInquiry && c.EVPD && c.Page == scsi.VPDZeroing && f.zeroing != nil:
+		return scsi.AppendVPDZeroing(nil, *f.zeroing), true
+	case c.Op == scsi.OpInquiry && c.EVPD && c.Page == scsi.VPDBlockCharacteristics && f.rotation != 0:
+		return scsi.AppendVPDBlockCharacteristics(nil, &scsi.BlockCharacteristics{RotationRate: f.rotation}), true
 	case c.Op == scsi.OpInquiry:
 		return nil, true
 	case c.Op == scsi.OpModeSense10:
 		return scsi.AppendModeHeader10(nil, &scsi.ModeHeader{WriteProtected: f.readOnly, DPOFUA: !f.noFUA}, 0), true
+	case c.Op == scsi.OpServiceActionIn16 && c.ServiceAction == scsi.SAGetLBAStatus:
+		return f.holes(c), true
 	case c.Op == scsi.OpServiceActionIn16:
 		f.mu.Lock()
 		size := f.size
@@ -287,12 +298,35 @@ func (f *fake) tell(c *scsi.Command) (data []byte, ok bool) {
 			f.capacity(&l)
 		}
 		return scsi.AppendReadCapacity16(nil, l), true
-	case c.Op == scsi.OpMaintenanceIn && slices.Contains(f.unknown, c.ReqOpcode):
+	case c.Op == scsi.OpMaintenanceIn && (slices.Contains(f.unknown, c.ReqOpcode) || f.noMap && c.ReqSA == scsi.SAGetLBAStatus):
 		return scsi.AppendUnsupportedCommand(nil), true
 	case c.Op == scsi.OpMaintenanceIn:
-		return scsi.AppendSupportedCommand(nil, false, scsi.CommandID{Op: c.ReqOpcode}), true
+		return scsi.AppendSupportedCommand(nil, false, scsi.CommandID{Op: c.ReqOpcode, SA: c.ReqSA}), true
 	}
 	return nil, false
+}
+
+// holes is the answer to GET LBA STATUS: blocks of zeroes are holes.
+func (f *fake) holes(c *scsi.Command) []byte {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var runs []scsi.LBAStatus
+	zeroes := make([]byte, f.block)
+	for lba, end := c.LBA, uint64(f.size)/uint64(f.block); lba < end; lba++ {
+		status := uint8(scsi.LBAMapped)
+		if bytes.Equal(f.medium[lba*uint64(f.block):][:f.block], zeroes) {
+			status = scsi.LBADeallocated
+		}
+		if n := len(runs); n > 0 && runs[n-1].Status == status {
+			runs[n-1].Blocks++
+			continue
+		}
+		if scsi.LBAStatusHeaderLen+(len(runs)+1)*scsi.LBAStatusDescriptorLen > int(c.AllocLen) {
+			break
+		}
+		runs = append(runs, scsi.LBAStatus{LBA: lba, Blocks: 1, Status: status})
+	}
+	return scsi.AppendLBAStatus(nil, runs...)
 }
 
 // access reads and changes the medium. Caller holds mu.

@@ -53,6 +53,12 @@ type negotiated struct {
 	// blockSizesAsked is set if the client's GO requested BLOCK_SIZE: such a
 	// client has promised to keep to the size constraints.
 	blockSizesAsked bool
+	// name is the export's name as the client wrote it, mode what it will send
+	// and is sent, and meta the metadata contexts that it has selected. STARTTLS
+	// has to forget mode and meta.
+	name string
+	mode replyMode
+	meta metaContexts
 }
 
 // How a negotiation ends that does not lead to transmission. The connection is

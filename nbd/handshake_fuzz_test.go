@@ -44,6 +44,8 @@ func FuzzNegotiate(f *testing.F) {
 	f.Add(uint32(3), nbdtest.OptionBytes(optAbort, []byte("bye")))
 	f.Add(uint32(3), []byte("IHAVEOPT\x00\x00\x00\x07\xff\xff\xff\xff"))
 	f.Add(uint32(4), []byte{})
+	f.Add(uint32(3), slices.Concat(nbdtest.OptionBytes(optStructuredReply, nil), nbdtest.OptionBytes(optListMetaContext, nbdtest.MetaData("a")),
+		nbdtest.OptionBytes(optSetMetaContext, nbdtest.MetaData("a", "base:allocation")), nbdtest.OptionBytes(optExtendedHeaders, nil), goA))
 	f.Fuzz(func(t *testing.T, flags uint32, stream []byte) {
 		conn := newCannedConn(append(binary.BigEndian.AppendUint32(nil, flags), stream...))
 		lim := Limits{MaxOptions: 10, MaxOptionBytes: 64, MaxNegotiationBytes: 1000}
@@ -137,6 +139,10 @@ func TestNegotiationSequences(t *testing.T) {
 				s.exports = canonical
 			}
 			return s
+		case optStructuredReply, optExtendedHeaders, optListMetaContext, optSetMetaContext:
+			// With other data the answer depends on what came before:
+			// option_meta_test.go.
+			return step{nbdtest.OptionBytes(id, []byte("x")), id, []uint32{repErrInvalid}, "", nil}
 		default:
 			return step{nbdtest.OptionBytes(id, nil), id, []uint32{repErrUnsup}, "", nil}
 		}

@@ -92,7 +92,12 @@ func (i *initiator) ask(ctx context.Context, cdb scsi.CDB) (*question, error) {
 // supports asks whether the device knows a command. One that can't be asked is
 // taken not to: what it lacks is done another way, or not offered.
 func (i *initiator) supports(ctx context.Context, op scsi.Opcode) bool {
-	b, err := i.do(ctx, scsi.EncodeReportSupportedOpcodes(scsi.ReportOne, op, 0, false, 252))
+	return i.supported(ctx, scsi.EncodeReportSupportedOpcodes(scsi.ReportOne, op, 0, false, 252))
+}
+
+// supported asks REPORT SUPPORTED OPERATION CODES about one command.
+func (i *initiator) supported(ctx context.Context, question scsi.CDB) bool {
+	b, err := i.do(ctx, question)
 	if err != nil {
 		return false
 	}

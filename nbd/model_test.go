@@ -23,6 +23,7 @@ type region struct {
 	block  int
 	data   []byte
 	dunno  []bool
+	mode   nbdtest.Mode // of the client
 }
 
 func newRegion(offset uint64, block, n int) *region {
@@ -70,9 +71,16 @@ func (g *region) random(rnd *rand.Rand, cookie uint64, busy []bool) (o op, ok bo
 		o.Type = nbdtest.CmdTrim
 	case 9:
 		o.Type = nbdtest.CmdCache
-		if rnd.IntN(2) == 0 {
+		switch k := rnd.IntN(4); {
+		case k == 0:
 			o.Type, o.Offset, o.Length = nbdtest.CmdFlush, 0, 0
+		case k > 1 && g.mode != nbdtest.Simple:
+			o.Type = nbdtest.CmdBlockStatus
+			o.Flags |= nbdtest.CmdFlagReqOne * uint16(rnd.IntN(2))
 		}
+	}
+	if o.Type == nbdtest.CmdRead && g.mode != nbdtest.Simple && rnd.IntN(4) == 0 {
+		o.Flags |= nbdtest.CmdFlagDF
 	}
 	for i := range n {
 		busy[first+i] = true
@@ -81,7 +89,11 @@ func (g *region) random(rnd *rand.Rand, cookie uint64, busy []bool) (o op, ok bo
 }
 
 // answered applies a request that went well, and checks what it read.
-func (g *region) answered(o op, got []byte) error {
+func (g *region) answered(o op, reply nbdtest.Reply) error {
+	if o.Type == nbdtest.CmdBlockStatus {
+		return g.mapped(o, reply.Extents)
+	}
+	got := reply.Data
 	for i := o.at; i < o.at+o.n; i += g.block {
 		b, known := g.data[i:i+g.block], !g.dunno[i/g.block]
 		switch o.Type {
@@ -102,6 +114,24 @@ func (g *region) answered(o op, got []byte) error {
 	return nil
 }
 
+// mapped checks that nothing is told to be zeroes that is not.
+func (g *region) mapped(o op, l []nbdtest.Extent) error {
+	at := o.at
+	for _, x := range l {
+		end := min(at+int(x.Length), o.at+o.n)
+		if x.State&nbdtest.StateZero == 0 {
+			at = end
+			continue
+		}
+		for ; at < end; at++ {
+			if g.data[at] != 0 && !g.dunno[at/g.block] {
+				return fmt.Errorf("the byte at %d is told to be zero, and is not", g.offset+uint64(at))
+			}
+		}
+	}
+	return nil
+}
+
 // volley sends a number of random requests that do not touch each other, and
 // checks the replies.
 func (g *region) volley(t testing.TB, rnd *rand.Rand, c *nbdtest.Conn, depth int) {
@@ -114,7 +144,7 @@ func (g *region) volley(t testing.TB, rnd *rand.Rand, c *nbdtest.Conn, depth int
 		if r.Errno != nbdtest.OK {
 			t.Fatalf("command %d of %d bytes at %d: %v", ops[i].Type, ops[i].Length, ops[i].Offset, r.Errno)
 		}
-		if err := g.answered(ops[i], r.Data); err != nil {
+		if err := g.answered(ops[i], r); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -136,7 +166,7 @@ func (g *region) draw(rnd *rand.Rand, depth int) (ops []op) {
 func (g *region) abandon(rnd *rand.Rand, c *nbdtest.Conn, depth int) {
 	var b []byte
 	for _, o := range g.draw(rnd, depth) {
-		b = append(b, o.Bytes()...)
+		b = append(b, c.Encode(o.Request)...)
 	}
 	_ = c.TrySend(b[:rnd.IntN(len(b)+1)])
 	if rnd.IntN(2) == 0 {
@@ -185,10 +215,16 @@ func TestModel(t *testing.T) {
 	}
 }
 
-// modelClients runs n clients, each on regions of its own.
+// modelClients runs n clients, each on regions of its own, with requests of whole
+// blocks.
 func modelClients(t *testing.T, seed uint64, open func(testing.TB) *nbdtest.Conn, e *Export, n, rounds int) {
+	modelClientsOf(t, seed, open, e, n, rounds, int(e.BlockSize()))
+}
+
+// modelClientsOf is that for requests of multiples of block bytes.
+func modelClientsOf(t *testing.T, seed uint64, open func(testing.TB) *nbdtest.Conn, e *Export, n, rounds, block int) {
 	const size = 64 << 10
-	regions, block := e.Size()/size, int(e.BlockSize())
+	regions := e.Size() / size
 	t.Logf("seed %#x", seed)
 	var wg sync.WaitGroup
 	for i := range n {
@@ -196,12 +232,14 @@ func modelClients(t *testing.T, seed uint64, open func(testing.TB) *nbdtest.Conn
 		wg.Go(func() {
 			at := uint64(i)
 			c, g := open(t), newRegion(at*size, block, size)
+			g.mode = c.Mode()
 			for range rounds {
 				g.volley(t, rnd, c, 1+rnd.IntN(24))
 				if rnd.IntN(8) == 0 && at+uint64(n) < regions {
 					g.abandon(rnd, c, 1+rnd.IntN(24))
 					at += uint64(n)
 					c, g = open(t), newRegion(at*size, block, size)
+					g.mode = c.Mode()
 				}
 			}
 			c.Disc(0)

@@ -48,13 +48,13 @@ func specOf(id uint32) optionSpec {
 	case optGo:
 		return optionSpec{"GO", dataUsed, (*negotiator).answerInfo}
 	case optStructuredReply:
-		return optionSpec{"STRUCTURED_REPLY", dataForbidden, (*negotiator).answerUnsupported}
+		return optionSpec{"STRUCTURED_REPLY", dataForbidden, (*negotiator).answerStructuredReply}
 	case optListMetaContext:
-		return optionSpec{"LIST_META_CONTEXT", dataIgnored, (*negotiator).answerUnsupported}
+		return optionSpec{"LIST_META_CONTEXT", dataUsed, (*negotiator).answerMetaContext}
 	case optSetMetaContext:
-		return optionSpec{"SET_META_CONTEXT", dataIgnored, (*negotiator).answerUnsupported}
+		return optionSpec{"SET_META_CONTEXT", dataUsed, (*negotiator).answerMetaContext}
 	case optExtendedHeaders:
-		return optionSpec{"EXTENDED_HEADERS", dataForbidden, (*negotiator).answerUnsupported}
+		return optionSpec{"EXTENDED_HEADERS", dataForbidden, (*negotiator).answerExtendedHeaders}
 	}
 	return optionSpec{fmt.Sprintf("option %d", id), dataIgnored, (*negotiator).answerUnsupported}
 }
@@ -98,6 +98,9 @@ func (n *negotiator) answer(opt option) (done bool, err error) {
 		return false, err
 	}
 
+	if opt.id == optSetMetaContext {
+		n.out.meta = metaContexts{} // it forgets even what is refused here (row 10)
+	}
 	switch {
 	case opt.id != optAbort && n.tbl.shuttingDown():
 		if opt.id != optExportName {

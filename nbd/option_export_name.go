@@ -21,7 +21,10 @@ func (n *negotiator) answerExportName(_ uint32, data []byte) (bool, error) {
 	if !ok {
 		return false, fmt.Errorf("%w: no export is called %s", errRefused, abbreviate(name))
 	}
-	info, err := n.offer(ref)
+	if n.out.mode == modeExtended {
+		return false, protocolErrorf("EXPORT_NAME after extended headers were agreed on, which need GO")
+	}
+	info, err := n.offer(name, ref)
 	if err != nil {
 		return false, fmt.Errorf("%w: %w", errRefused, err)
 	}
@@ -34,6 +37,6 @@ func (n *negotiator) answerExportName(_ uint32, data []byte) (bool, error) {
 		var zeroes [exportNamePadding]byte
 		n.w.Write(zeroes[:])
 	}
-	n.out.export, n.out.info = ref, info
+	n.out.export, n.out.info, n.out.name = ref, info, name
 	return true, nil
 }

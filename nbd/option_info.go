@@ -10,9 +10,9 @@ import (
 //
 // NBD_REP_ERR_BLOCK_SIZE_REQD is never sent, even where an export's size
 // constraints are not the default ones. A client that did not ask for them is
-// not turned away, because many that don't ask use requests of 512 or 4096
-// bytes anyway and work; one that does break the constraints gets EINVAL for
-// that request, and no data is harmed (row 8).
+// not turned away, and what it asks of parts of blocks is done (unaligned.go); a
+// client that did ask has promised to keep to them, and gets EINVAL if it does
+// not (row 8).
 func (n *negotiator) answerInfo(id uint32, data []byte) (bool, error) {
 	req, err := parseInfoRequest(data)
 	if err != nil {
@@ -24,7 +24,7 @@ func (n *negotiator) answerInfo(id uint32, data []byte) (bool, error) {
 		n.replyError(id, repErrUnknown, "no export is called %s", abbreviate(req.name))
 		return false, nil
 	}
-	info, err := n.offer(ref)
+	info, err := n.offer(req.name, ref)
 	if err != nil {
 		n.replyError(id, repErrUnknown, "export %s is not available at the moment", abbreviate(req.name))
 		return false, nil
@@ -44,14 +44,14 @@ func (n *negotiator) answerInfo(id uint32, data []byte) (bool, error) {
 	if id != optGo {
 		return false, nil
 	}
-	n.out.export, n.out.info = ref, info
+	n.out.export, n.out.info, n.out.name = ref, info, req.name
 	n.out.viaGo, n.out.blockSizesAsked = true, req.wantBlockSize
 	return true, nil
 }
 
 // offer asks an export what it is now, and makes of that what may be said to
-// this client.
-func (n *negotiator) offer(ref exportRef) (ExportInfo, error) {
+// this client, which knows it by name.
+func (n *negotiator) offer(name string, ref exportRef) (ExportInfo, error) {
 	info, err := ref.info()
 	if err != nil {
 		return ExportInfo{}, err
@@ -60,7 +60,14 @@ func (n *negotiator) offer(ref exportRef) (ExportInfo, error) {
 		return ExportInfo{}, err
 	}
 	info.Flags |= flagHasFlags
-	info.Flags &^= flagSendDF // not to be set unless structured replies are negotiated
+	// These are not to be set unless what they depend on is negotiated.
+	info.Flags &^= flagSendDF | flagBlockStatusPayload
+	if n.out.mode != modeSimple {
+		info.Flags |= flagSendDF
+	}
+	if m := n.out.meta; n.out.mode == modeExtended && m.allocation && m.export == name {
+		info.Flags |= flagBlockStatusPayload
+	}
 	return info, nil
 }
 

@@ -77,23 +77,6 @@ func TestRow03UnknownOptionIsUnsup(t *testing.T) {
 	h.expectTransmission("a")
 }
 
-// Options that come with their own issues are unsupported, and the haggling
-// goes on.
-func TestRow03LaterOptionsAreUnsup(t *testing.T) {
-	h := startNegotiation(t, twoExports(), Limits{})
-	h.Hello()
-	for _, id := range []uint32{optStartTLS, optStructuredReply, optExtendedHeaders} {
-		h.SendOption(id, nil)
-		h.ExpectOptionReply(id, repErrUnsup)
-	}
-	for _, id := range []uint32{optListMetaContext, optSetMetaContext} {
-		h.SendOption(id, wire(t, "00000001 61 00000000"))
-		h.ExpectOptionReply(id, repErrUnsup)
-	}
-	h.Go("a")
-	h.expectTransmission("a")
-}
-
 func TestRow03GoldenReply(t *testing.T) {
 	h := startNegotiation(t, twoExports(), Limits{})
 	h.Hello()
@@ -329,7 +312,8 @@ func TestRow07NoDescription(t *testing.T) {
 	}
 }
 
-// Transmission flags: HAS_FLAGS always, SEND_DF not before structured replies.
+// Transmission flags: HAS_FLAGS always, SEND_DF not before structured replies;
+// option_meta_test.go has what comes with those.
 func TestTransmissionFlags(t *testing.T) {
 	e := exportA()
 	e.Flags = flagSendDF | flagSendTrim

@@ -39,9 +39,9 @@ func (c *conn) readFull(p []byte) error {
 }
 
 // skip reads n bytes and forgets them.
-func (c *conn) skip(n uint32) error {
+func (c *conn) skip(n uint64) error {
 	for {
-		m := min(uint32(c.in.len()), n)
+		m := min(uint64(c.in.len()), n)
 		if m > 0 {
 			c.in.next(int(m))
 		}

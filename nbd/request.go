@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"scstuser/scsi"
 	"scstuser/target"
 )
 
@@ -17,19 +18,20 @@ type request struct {
 	// payloadLen is what the request counts in conn.inflightBytes.
 	payloadLen int64
 
-	// errno is the answer, data what a READ answers, hdr the reply's header.
+	// errno is the answer, data what a READ answers. hdr, data and more are the
+	// reply once it is encoded; hdrLen bytes of hdr are used.
 	errno uint32
 	data  []byte
-	hdr   [simpleReplySize]byte
+	more  [][]byte
 	// mute: the payload has not arrived whole; there is no reply.
 	mute bool
 
 	// phase is where a WRITE is that takes its payload from the socket;
 	// guarded by conn.mu.
 	phase phase
-	// payload is a WRITE's data kept aside, for another try.
-	payload []byte
-
+	// entry says how the request keeps out of the way of unaligned ones while
+	// it changes the medium (changes.go).
+	entry entry
 	// step is which SCSI command is under way. lba and left are what is
 	// still to be done, in blocks, this command included.
 	step      scsiStep
@@ -38,11 +40,37 @@ type request struct {
 	syncAfter bool
 	// taken says that the command has taken its data.
 	taken bool
-	// tries counts the attempts at this step that did not count.
-	tries int
 	// rerun: another command follows when this one is freed, after wait.
 	rerun bool
+	// partial: more has some chunks of the reply, and the rest follows.
+	partial bool
+	hdrLen  uint8
+	// tries counts the attempts at this step that did not count.
+	tries int
 	wait  time.Duration
+	// payload is a WRITE's data kept aside, for another try, or because the
+	// request is not aligned.
+	payload []byte
+	// call is set if the request is a part of another one (unaligned.go):
+	// nobody answers it.
+	call *call
+	// runs is what GET LBA STATUS said (sparse.go).
+	runs []scsi.LBAStatus
+	hdr  [maxChunkHeader]byte
+
+	// What most requests never look at.
+
+	// why, if known, says more about errno. located: it is about the byte at
+	// errorAt.
+	why     string
+	located bool
+	errorAt uint64
+	// claim is the range that is changed, if entry says so.
+	claim claim
+	// run is the first of runs that a sparse READ has not dealt with, and seen
+	// the state of the export's map when they were asked for.
+	run  int
+	seen uint64
 }
 
 var requests = sync.Pool{New: func() any {
@@ -56,14 +84,28 @@ var requests = sync.Pool{New: func() any {
 func (r *request) start() {
 	e := r.c.exp
 	fua := r.h.flags&cmdFlagFUA != 0
-	r.lba, r.left = r.h.offset/uint64(e.blockSize), uint64(r.h.length)/uint64(e.blockSize)
+	r.lba, r.left = e.blocks(&r.h)
 	switch r.h.typ {
+	case cmdRead:
+		if r.mayBeSparse() {
+			r.step = stepMap
+		}
+	case cmdBlockStatus:
+		if !e.canMap {
+			r.c.answer(r) // without runs: all is allocated
+			return
+		}
+		r.step = stepMap
 	case cmdFlush:
 		r.lba, r.left = 0, 0 // of everything, whatever the fields say
 	case cmdWrite:
 		r.syncAfter = fua && !e.fua
 	case cmdTrim, cmdWriteZeroes:
 		r.syncAfter = fua
+		if r.left == 0 { // not even one whole block
+			r.c.answer(r)
+			return
+		}
 	}
 	if r.h.typ == cmdWriteZeroes && !e.canWriteSame {
 		r.step = stepZero
@@ -71,8 +113,27 @@ func (r *request) start() {
 	r.submit()
 }
 
+// blocks is what a request covers in blocks: those that it touches, but of a TRIM
+// those that it covers whole, as the others have to stay.
+func (e *Export) blocks(h *requestHeader) (lba, n uint64) {
+	block := uint64(e.blockSize)
+	from, to := h.offset, h.offset+h.length
+	if h.typ == cmdTrim {
+		from, to = (from+block-1)/block, to/block
+		return from, max(from, to) - from
+	}
+	from, to = from/block, (to+block-1)/block
+	return from, to - from
+}
+
 // again ends the present command, when there will be another one after wait.
 func (r *request) again(wait time.Duration) {
+	if r.partial {
+		r.partial, r.rerun, r.wait = false, true, 0
+		r.hdrLen = 0
+		r.c.queue(r) // Freed comes when it has left
+		return
+	}
 	if r.step == stepMain && r.h.typ == cmdWrite && r.payload == nil {
 		r.payload = append([]byte(nil), r.cmd.Buf[:r.h.length]...)
 	}
@@ -94,6 +155,9 @@ func (r *request) runAgain() {
 
 // delivered ends r when its reply has left, or never will.
 func (r *request) delivered(d target.Delivery) {
+	if d != target.Delivered {
+		r.rerun = false // nobody is there for the rest of a sparse READ
+	}
 	if r.cmd.AwaitsDelivery() {
 		r.cmd.Delivered(d) // Freed comes next
 		return
@@ -103,8 +167,13 @@ func (r *request) delivered(d target.Delivery) {
 
 // free gives r back for another request.
 func (r *request) free() {
+	if r.errno != errnoNone || r.call != nil || r.more != nil || len(r.runs) > 0 {
+		// Most requests have none of these, and storing costs.
+		r.errno, r.why, r.located = errnoNone, "", false
+		r.call, r.more, r.runs, r.run = nil, nil, r.runs[:0], 0
+	}
 	r.c, r.data, r.payload = nil, nil, nil
-	r.errno, r.mute, r.phase = errnoNone, false, phaseNone
+	r.mute, r.phase = false, phaseNone
 	r.step, r.syncAfter, r.taken, r.tries, r.rerun = stepMain, false, false, 0, false
 	requests.Put(r)
 }

@@ -45,6 +45,11 @@ func (c *conn) hasRoom(payload int64) bool {
 
 // finish forgets a request that is over. The target knows nothing of it.
 func (c *conn) finish(r *request) {
+	if k := r.call; k != nil {
+		r.free()
+		close(k.over)
+		return
+	}
 	c.mu.Lock()
 	c.inflight--
 	c.inflightBytes -= r.payloadLen

@@ -10,10 +10,25 @@ import (
 // answer queues the reply to r; errno and data are set. A request whose payload
 // did not come gets none. r is over when its reply has left, or can't.
 func (c *conn) answer(r *request) {
-	if r.errno != errnoNone {
-		r.data = nil
+	if r.entry != entryNone {
+		c.left(r)
 	}
-	putSimpleReply(r.hdr[:], r.errno, r.h.cookie)
+	if r.call != nil {
+		r.call.returned(r)
+		r.delivered(target.Delivered)
+		return
+	}
+	if c.mode == modeSimple {
+		r.encodeSimple()
+	} else {
+		r.encode()
+	}
+	c.queue(r)
+}
+
+// queue queues the encoded reply to r, or a part of it.
+func (c *conn) queue(r *request) {
+	size := r.size()
 	c.mu.Lock()
 	if r.mute || c.failed != nil {
 		c.mu.Unlock()
@@ -21,7 +36,7 @@ func (c *conn) answer(r *request) {
 		return
 	}
 	c.out = append(c.out, r)
-	c.outBytes += simpleReplySize + len(r.data)
+	c.outBytes += size
 	if c.sending || c.corked {
 		c.mu.Unlock()
 		return
@@ -100,8 +115,7 @@ func (c *conn) nextBatch() (more, ok bool) {
 		c.tr.stopSending(time.Now().Add(c.srv.opt.Grace))
 	}
 	for _, r := range c.batch {
-		c.vec.add(r.hdr[:])
-		c.vec.add(r.data)
+		r.addTo(&c.vec)
 	}
 	return true, ok
 }

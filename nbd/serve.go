@@ -153,7 +153,7 @@ func (s *Server) serve(cl *client, log *logrus.Entry) error {
 	if err != nil {
 		return err
 	}
-	c := newConn(s, n.export.(*Export), l.transport())
+	c := newConn(s, &n, l.transport())
 	if err := c.attach(s.quit, nameOf(cl.nc)); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package nbd
 
 import (
+	"math"
 	"time"
 
 	"scstuser/scsi"
@@ -8,14 +9,15 @@ import (
 
 // scsiStep is a kind of SCSI command that a request needs (nbd.md "NBD to SCSI").
 //
-//	main ─┬─ main, the next piece ─┬─ sync ── answer
-//	      └─ zero, piece by piece ─┘
+//	map ── main ─┬─ main, the next piece ─┬─ sync ── answer
+//	             └─ zero, piece by piece ─┘
 type scsiStep uint8
 
 const (
 	stepMain scsiStep = iota // what the request says, or the next piece of it
 	stepZero                 // a plain WRITE of zeroes, of the next piece
 	stepSync                 // SYNCHRONIZE CACHE, for a FUA that the others can't carry
+	stepMap                  // GET LBA STATUS, before a READ that may be sparse, and for BLOCK_STATUS
 )
 
 // zeroPiece is how much a plain WRITE of zeroes writes at most, in bytes.
@@ -42,6 +44,8 @@ func (r *request) cdb() scsi.CDB {
 		return scsi.EncodeSyncCache16(0, 0)
 	case stepZero:
 		return scsi.EncodeWrite16(r.lba, uint32(n), false)
+	case stepMap:
+		return scsi.EncodeGetLBAStatus16(r.lba, r.mapLength())
 	}
 	switch r.h.typ {
 	case cmdRead:
@@ -70,6 +74,8 @@ func (r *request) piece() uint64 {
 		return min(r.left, e.maxUnmap)
 	case r.h.typ == cmdWriteZeroes:
 		return min(r.left, e.maxWriteSame)
+	case r.h.typ == cmdCache:
+		return min(r.left, math.MaxUint32)
 	}
 	return r.left
 }
@@ -121,6 +127,9 @@ func backOff(try int) time.Duration {
 // errno and data are set. Otherwise another command is to follow, after wait.
 func (r *request) outcome() (over bool, wait time.Duration) {
 	status := r.cmd.Status
+	if status == scsi.Good && !r.mute {
+		return r.good(), 0
+	}
 	var sense scsi.Sense
 	if status == scsi.CheckCondition {
 		sense, _ = scsi.ParseSense(r.cmd.Sense()) // without sense: EIO
@@ -141,9 +150,15 @@ func (r *request) outcome() (over bool, wait time.Duration) {
 			r.tries++
 			return false, 0
 		}
+	case status != scsi.Good && r.step == stepMap && (r.h.typ == cmdRead || unknownToHandler(sense)):
+		return r.notMapped(), 0
 	case unknownToHandler(sense) && r.step == stepMain:
 		switch r.h.typ {
 		case cmdWriteZeroes:
+			if r.h.flags&cmdFlagFastZero != 0 {
+				r.fail(refuseSlowZeroes)
+				return true, 0
+			}
 			r.step = stepZero
 			return false, 0
 		case cmdTrim, cmdCache: // advisory
@@ -151,7 +166,7 @@ func (r *request) outcome() (over bool, wait time.Duration) {
 			return r.next(), 0
 		}
 	}
-	r.errno = errnoOf(status, sense, r.h.typ == cmdWrite || r.h.typ == cmdWriteZeroes)
+	r.failWithSense(status, sense)
 	return r.errno != errnoNone || r.good(), 0
 }
 
@@ -167,14 +182,16 @@ func (r *request) good() (over bool) {
 	switch {
 	case r.step == stepSync:
 		return true
+	case r.step == stepMap:
+		return r.mapped()
 	case r.h.typ == cmdRead:
 		r.data = r.cmd.Data()
-		if len(r.data) != int(r.h.length) {
-			r.errno = errnoIO
+		if uint64(len(r.data)) != r.left*uint64(r.c.exp.blockSize) {
+			r.fail(refuseShortAnswer)
 		}
-		return true
+		return len(r.runs) == 0 || r.errno != errnoNone || r.pieceRead()
 	case (r.h.typ == cmdWrite || r.step == stepZero) && !r.taken:
-		r.errno = errnoIO // a handler whose parse saw no data to be written
+		r.fail(refuseNoData) // a handler whose parse saw no data to be written
 		return true
 	}
 	n := r.piece()

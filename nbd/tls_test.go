@@ -324,11 +324,14 @@ func TestTLSConformance(t *testing.T) {
 	want := nbdtest.Expect{
 		Export: "disk", Size: uint64(cfg.size), Flags: usualFlags,
 		Blocks: nbdtest.Blocks{Min: 512, Preferred: 4096, Max: 32 << 20}, Exports: cfg.names,
+		Modes: nbdtest.Modes, Unaligned: true,
 	}
 	// Checks of clients that can't use TLS have to be let through.
 	opt, client := tlsOptions(t, TLSOn)
 	cfg.server.TLS = opt
 	r := newRig(t, cfg)
+	want.Flags |= r.fastZero(want.Flags)
+	want.Sparse = r.sparse(t)
 	nbdtest.Conformance(t, func(t testing.TB) *nbdtest.Conn {
 		c := r.dial(t)
 		c.TLS = client

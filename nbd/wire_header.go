@@ -4,8 +4,9 @@ import "encoding/binary"
 
 // Sizes of the fixed headers of the transmission phase, in bytes.
 const (
-	requestSize     = 28
-	simpleReplySize = 16
+	requestSize         = 28
+	extendedRequestSize = 32
+	simpleReplySize     = 16
 )
 
 // requestHeader is a request without its magic number and its payload
@@ -15,7 +16,10 @@ type requestHeader struct {
 	typ    uint16 // a cmd number
 	cookie uint64 // the client's name for the request, opaque to us (row 12)
 	offset uint64 // bytes from the start of the export
-	length uint32 // bytes; as many follow as payload if typ is cmdWrite
+	// length is in bytes: of the payload that follows, if one does (see
+	// payloadLength), else of what the request concerns. It has 32 bits unless
+	// headers are extended.
+	length uint64
 }
 
 // decodeRequest decodes the first requestSize bytes of b, which must be that
@@ -28,7 +32,7 @@ func decodeRequest(b []byte) (requestHeader, bool) {
 		typ:    binary.BigEndian.Uint16(b[6:]),
 		cookie: binary.BigEndian.Uint64(b[8:]),
 		offset: binary.BigEndian.Uint64(b[16:]),
-		length: binary.BigEndian.Uint32(b[24:]),
+		length: uint64(binary.BigEndian.Uint32(b[24:])),
 	}, binary.BigEndian.Uint32(b[0:]) == magicRequest
 }
 
@@ -40,7 +44,28 @@ func putRequest(b []byte, r requestHeader) {
 	binary.BigEndian.PutUint16(b[6:], r.typ)
 	binary.BigEndian.PutUint64(b[8:], r.cookie)
 	binary.BigEndian.PutUint64(b[16:], r.offset)
-	binary.BigEndian.PutUint32(b[24:], r.length)
+	binary.BigEndian.PutUint32(b[24:], uint32(r.length))
+}
+
+// decodeExtendedRequest is decodeRequest for the first extendedRequestSize bytes
+// of b, in the extended form.
+func decodeExtendedRequest(b []byte) (requestHeader, bool) {
+	_ = b[extendedRequestSize-1]
+	return requestHeader{
+		flags:  binary.BigEndian.Uint16(b[4:]),
+		typ:    binary.BigEndian.Uint16(b[6:]),
+		cookie: binary.BigEndian.Uint64(b[8:]),
+		offset: binary.BigEndian.Uint64(b[16:]),
+		length: binary.BigEndian.Uint64(b[24:]),
+	}, binary.BigEndian.Uint32(b[0:]) == magicExtendedRequest
+}
+
+// payloadLength is how many bytes of payload follow the header on the wire.
+func (r *requestHeader) payloadLength(m replyMode) uint64 {
+	if m == modeExtended && r.flags&cmdFlagPayloadLen != 0 || m != modeExtended && r.typ == cmdWrite {
+		return r.length
+	}
+	return 0
 }
 
 // putSimpleReply encodes the header of a simple reply into the first

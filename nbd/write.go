@@ -38,6 +38,7 @@ func (c *conn) write(r *request) error {
 		r.cmd.DataFailed()
 		return err
 	}
+	c.enter(r)
 	r.cmd.DataReceived()
 	return nil
 }
@@ -57,11 +58,12 @@ func (c *conn) writeEnded(r *request) error {
 		c.answer(r)
 		return err
 	}
+	c.enter(r)
 	r.again(wait)
 	return nil
 }
 
-// skipAndAnswer answers a WRITE whose payload is of no use.
+// skipAndAnswer answers a request whose payload is of no use.
 func (c *conn) skipAndAnswer(r *request) error {
 	err := c.skip(r.h.length)
 	r.mute = err != nil

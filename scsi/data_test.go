@@ -292,6 +292,7 @@ func TestParseErrors(t *testing.T) {
 		"block limits":    second(ParseVPDBlockLimits(serial)),
 		"characteristics": second(ParseVPDBlockCharacteristics(serial)),
 		"provisioning":    second(ParseVPDLogicalProvisioning(serial)),
+		"zeroing":         second(ParseVPDZeroing(serial)),
 		"extended":        second(ParseVPDExtendedInquiry(serial)),
 		"designators":     second(ParseVPDDeviceIdentification(serial)),
 		"caching":         second(ParseCachingPage(AppendControlPage(nil, ControlPage{}))),
@@ -312,6 +313,7 @@ func TestParseErrors(t *testing.T) {
 		"luns":             second(ParseReportLUNs(nil, make([]byte, 7))),
 		"support":          second(ParseSupport(make([]byte, 3))),
 		"block limits":     second(ParseVPDBlockLimits([]byte{0, 0xB0, 0, 11, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})),
+		"zeroing":          second(ParseVPDZeroing(append([]byte{0, 0xC0, 0, 12}, "ANOTHER'S PAGE"...))),
 		"vpd header":       second(ParseVPDBlockLimits(make([]byte, 3))),
 		"block descriptor": second(ParseBlockDescriptor(make([]byte, 9))),
 		"caching":          second(ParseCachingPage(make([]byte, 2))),
@@ -356,6 +358,7 @@ func FuzzParseData(f *testing.F) {
 		_, _ = ParseVPDBlockLimits(b)
 		_, _ = ParseVPDBlockCharacteristics(b)
 		_, _ = ParseVPDLogicalProvisioning(b)
+		_, _ = ParseVPDZeroing(b)
 		_, _ = ParseVPDExtendedInquiry(b)
 		_, _ = ParseVPDDeviceIdentification(b)
 		_, _ = ParseReadCapacity10(b)

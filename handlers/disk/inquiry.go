@@ -12,10 +12,15 @@ import (
 var vpdPages = []uint8{
 	scsi.VPDSupportedPages, scsi.VPDUnitSerialNumber, scsi.VPDDeviceIdentification, scsi.VPDExtendedInquiry,
 	scsi.VPDBlockLimits, scsi.VPDBlockCharacteristics, scsi.VPDLogicalProvisioning,
+	scsi.VPDZeroing,
 }
 
 // maxUnmapDescriptors bounds one UNMAP.
 const maxUnmapDescriptors = 256
+
+// usualRotation is what a medium that seeks says, in revolutions per minute.
+// The number matters to nobody; "not told" would not say that it seeks.
+const usualRotation = 7200
 
 // inquiry is INQUIRY of the standard data and of the VPD pages.
 func (d *Disk) inquiry(r *handlers.Request, c scsi.Command) {
@@ -47,6 +52,8 @@ func (d *Disk) inquiryData(c *scsi.Command) ([]byte, bool) {
 		return d.characteristics(), true
 	case scsi.VPDLogicalProvisioning:
 		return d.provisioning(), true
+	case scsi.VPDZeroing:
+		return scsi.AppendVPDZeroing(nil, d.zeroing()), true
 	}
 	return nil, false
 }
@@ -110,7 +117,7 @@ func (d *Disk) inBlocks(n int64) uint32 {
 func (d *Disk) characteristics() []byte {
 	c := scsi.BlockCharacteristics{RotationRate: scsi.RotationNone, FUAB: true, VBULS: true}
 	if d.opts.Rotational {
-		c.RotationRate = scsi.RotationUnknown
+		c.RotationRate = usualRotation
 	}
 	return scsi.AppendVPDBlockCharacteristics(nil, &c)
 }

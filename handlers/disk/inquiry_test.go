@@ -31,7 +31,7 @@ func TestStandardInquiry(t *testing.T) {
 
 func TestVPDPages(t *testing.T) {
 	f := newFixture(t, full)
-	wantHex(t, "00", f.vpd(0x00), "00000007", "00808386b0b1b2")
+	wantHex(t, "00", f.vpd(0x00), "00000008", "00808386b0b1b2c0")
 	for _, p := range f.vpd(0x00)[4:] {
 		if b := f.vpd(p); b[1] != p || int(b[2])<<8|int(b[3]) != len(b)-4 {
 			t.Errorf("page %02x: % x", p, b)
@@ -62,7 +62,7 @@ func TestVPDOfOtherOptions(t *testing.T) {
 	}
 	wantHex(t, "86", f.vpd(0x86)[:7], "0086003c", "000702")
 	wantHex(t, "b0", f.vpd(0xB0), "00b0003c", "00000001", "00000002", strings.Repeat("00", 24), "0000000000000001", strings.Repeat("00", 20))
-	wantHex(t, "b1", f.vpd(0xB1)[4:6], "0000")
+	wantHex(t, "b1", f.vpd(0xB1)[4:6], "1c20")
 	wantHex(t, "b2", f.vpd(0xB2), "00b20004", "00000000")
 }
 

@@ -43,6 +43,7 @@ type File struct {
 	// cacheUnit is what the page cache reads before a part of it is
 	// written: a page, or the file system's block where that is larger.
 	cacheUnit int64
+	speed     speed // of Punch and Zero, as far as it is known
 	sys       kernel
 
 	// size and tail are set by Open and Refresh.
@@ -65,6 +66,7 @@ var (
 	_ handlers.DurableWriter = (*File)(nil)
 	_ handlers.Puncher       = (*File)(nil)
 	_ handlers.Zeroer        = (*File)(nil)
+	_ handlers.FastZeroer    = (*File)(nil)
 	_ handlers.Mapper        = (*File)(nil)
 	_ handlers.Prefetcher    = (*File)(nil)
 	_ handlers.Resizer       = (*File)(nil)

@@ -21,6 +21,7 @@ func (f *File) learnMedium(st *unix.Stat_t) {
 	if f.device {
 		f.zeroGrain = int64(logicalBlock(f.fd))
 		f.punchGrain = max(f.zeroGrain, discardGranularity(st.Rdev))
+		f.speed = deviceSpeed(st.Rdev)
 		return
 	}
 	// Only of a regular file: a device's node is on a memory file system.
@@ -28,6 +29,7 @@ func (f *File) learnMedium(st *unix.Stat_t) {
 	if err := unix.Fstatfs(f.fd, &fs); err == nil {
 		kind := uint32(fs.Type) // its width and sign differ between machines
 		f.memory = kind == unix.TMPFS_MAGIC || kind == unix.RAMFS_MAGIC
+		f.speed = speeds[kind]
 	}
 }
 

@@ -18,6 +18,7 @@ need nbdkit nbdkit --version
 need libnbd-bin command -v nbdinfo
 need python3-libnbd libnbd_python
 need qemu-utils command -v qemu-io
+need fuse3 command -v fusermount3 # for nbdfuse
 need fio command -v fio
 need strace command -v strace
 need systemd command -v systemd-socket-activate

@@ -1,6 +1,7 @@
 // Package interop holds tests that run the real fileio_tgt binary against the
-// NBD clients that people use: nbdinfo, nbdcopy and nbddump of libnbd and its
-// Python binding, qemu-img and qemu-io, and fio. It has no code of its own.
+// NBD clients that people use: nbdinfo, nbdcopy, nbddump and nbdfuse of libnbd
+// and its Python binding, qemu-img and qemu-io, nbdkit's nbd plugin, and fio. It
+// has no code of its own.
 //
 // Each test starts a server process (internal/proc), lets a client do
 // something, and compares bytes: with what the client read back, with a model,
@@ -8,7 +9,7 @@
 // must leave with status 0.
 //
 // The clients come from Debian packages: libnbd-bin, python3-libnbd,
-// qemu-utils, fio, strace. Where one is missing a test is skipped and says
+// qemu-utils, nbdkit, fuse3, fio, strace. Where one is missing a test is skipped and says
 // which package to install; with CI=true in the environment that is a failure.
 //
 // # Is it the test or the server?

@@ -8,15 +8,17 @@ import (
 // packages says which Debian package has a tool that the tests or the
 // benchmark run.
 var packages = map[string]string{
-	"fio":      "fio",
-	"nbdcopy":  "libnbd-bin",
-	"nbddump":  "libnbd-bin",
-	"nbdinfo":  "libnbd-bin",
-	"nbdkit":   "nbdkit",
-	"qemu-img": "qemu-utils",
-	"qemu-io":  "qemu-utils",
-	"qemu-nbd": "qemu-utils",
-	"strace":   "strace",
+	"fio":         "fio",
+	"nbdcopy":     "libnbd-bin",
+	"fusermount3": "fuse3",
+	"nbddump":     "libnbd-bin",
+	"nbdfuse":     "libnbd-bin",
+	"nbdinfo":     "libnbd-bin",
+	"nbdkit":      "nbdkit",
+	"qemu-img":    "qemu-utils",
+	"qemu-io":     "qemu-utils",
+	"qemu-nbd":    "qemu-utils",
+	"strace":      "strace",
 }
 
 // FindTool returns an error that says which package to install if the named

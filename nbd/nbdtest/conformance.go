@@ -22,6 +22,33 @@ type Expect struct {
 	Blocks Blocks
 	// Exports are all names in the order in which LIST has to show them.
 	Exports []string
+	// Modes are what the checks are made in, each in a subtest; none: Simple
+	// only, and no subtest. In other modes FlagSendDF is added to Flags.
+	Modes []Mode
+	// Unaligned: clients that did not ask for the size constraints may break
+	// them, and are served.
+	Unaligned bool
+	// Sparse: what is trimmed is a hole, and is told as one.
+	Sparse bool
+
+	mode Mode // the one that is being checked
+}
+
+// in returns w for a mode.
+func (w Expect) in(m Mode) Expect {
+	w.mode = m
+	if m != Simple {
+		w.Flags |= FlagSendDF
+	}
+	return w
+}
+
+// chunked is the condition that replies are chunks.
+func chunked(w Expect) bool { return w.mode != Simple }
+
+// both is the condition that two others hold.
+func both(a, b func(Expect) bool) func(Expect) bool {
+	return func(w Expect) bool { return a(w) && b(w) }
 }
 
 func (w Expect) offers(flags uint16) bool { return w.Flags&flags == flags }
@@ -44,7 +71,7 @@ type check struct {
 // checks returns all checks of [Conformance].
 func checks() []check {
 	var all []check
-	for _, part := range [][]check{negotiationChecks, dataChecks, zeroChecks, refusalChecks, limitChecks, endChecks} {
+	for _, part := range [][]check{negotiationChecks, dataChecks, zeroChecks, refusalChecks, limitChecks, endChecks, metaChecks, statusChecks, chunkChecks, extendedChecks} {
 		all = append(all, part...)
 	}
 	return all
@@ -56,13 +83,21 @@ func checks() []check {
 // but its greeting yet; each check makes its own connections. The export is
 // overwritten, unless it is read-only.
 //
-// What a server may only do or not do depending on what it negotiated is
-// checked for a connection without structured replies.
+// All of it is checked in each of the modes that want names.
 func Conformance(t *testing.T, dial func(t testing.TB) *Conn, want Expect) {
 	if blocks := want.Blocks; want.Size < 1<<20 || blocks.Min == 0 || blocks.Min > 4096 || want.Size%uint64(max(blocks.Min, 512)) != 0 ||
 		blocks.Max < 1<<20 {
 		t.Fatalf("not an export that these checks work on: %+v", want)
 	}
+	if len(want.Modes) == 0 {
+		conformance(t, dial, want)
+	}
+	for _, m := range want.Modes {
+		t.Run(m.String(), func(t *testing.T) { conformance(t, dial, want.in(m)) })
+	}
+}
+
+func conformance(t *testing.T, dial func(t testing.TB) *Conn, want Expect) {
 	for _, c := range checks() {
 		if c.when != nil && !c.when(want) {
 			continue
@@ -91,6 +126,7 @@ func (s *suite) haggle() *Conn {
 	s.Helper()
 	c := s.connect()
 	c.Hello()
+	c.Negotiate(s.want.mode)
 	return c
 }
 
@@ -219,6 +255,8 @@ func commandName(typ uint16) string {
 		return "CACHE"
 	case CmdWriteZeroes:
 		return "WRITE_ZEROES"
+	case CmdBlockStatus:
+		return "BLOCK_STATUS"
 	}
 	return "another command"
 }

@@ -44,7 +44,7 @@ var endChecks = []check{
 		s.write(s.open(), 0, data)
 		c := s.open()
 		// The server may have closed the connection before all of it is sent.
-		c.TrySend(RequestBytes(
+		c.TrySend(c.Encode(
 			Request{Type: CmdDisc},
 			Request{Type: CmdWrite, Length: s.unit(), Payload: make([]byte, s.unit())}))
 		c.ExpectClosed()
@@ -54,13 +54,15 @@ var endChecks = []check{
 	// A WRITE whose payload does not come may be answered, but it has not
 	// succeeded.
 	{"Row25EOFWithinARequest", nil, func(s *suite) {
-		whole := Request{Type: CmdWrite, Length: 8 * s.unit(), Payload: pattern(26, 8*s.unit())}.Bytes()
-		for _, cut := range []int{1, 4, RequestSize - 1, RequestSize, RequestSize + 1, len(whole) - 1} {
+		r := Request{Type: CmdWrite, Length: 8 * s.unit(), Payload: pattern(26, 8*s.unit())}
+		header := s.open().RequestSize()
+		for _, cut := range []int{1, 4, header - 1, header, header + 1, header + len(r.Payload) - 1} {
 			c := s.open()
+			whole := c.Encode(r)
 			c.Send(whole[:cut])
 			c.CloseWrite()
 			if errno, _, err := c.tryReadReply(); err == nil {
-				if errno == OK || cut < RequestSize {
+				if errno == OK || cut < header {
 					s.Errorf("%d of %d bytes of a WRITE: %v", cut, len(whole), errno)
 				}
 				c.ExpectClosed()
@@ -84,7 +86,11 @@ var endChecks = []check{
 
 	{"GarbageEndsOnlyItsOwnConnection", nil, func(s *suite) {
 		other := s.open()
-		for _, magic := range []uint32{1, 0x12560953, 0x25609514, 0x21e41c71, MagicSimpleReply, 0x47455420} {
+		of := uint32(MagicExtendedRequest) // of another mode
+		if s.want.mode == Extended {
+			of = MagicRequest
+		}
+		for _, magic := range []uint32{1, 0x12560953, 0x25609514, of, MagicSimpleReply, 0x47455420} {
 			c := s.open()
 			c.SendRequests(Request{Magic: magic, Type: CmdRead, Length: s.unit()})
 			c.ExpectClosed()

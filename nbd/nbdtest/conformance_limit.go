@@ -31,7 +31,7 @@ var limitChecks = []check{
 		length := s.longest() + s.unit()
 		before, _ := c.Read(0, s.unit(), 0)
 		r := Request{Type: CmdWrite, Cookie: 22, Length: length, Payload: pattern(23, length)}
-		err := c.TrySend(r.Bytes())
+		err := c.TrySend(c.Encode(r))
 		errno, cookie, recvErr := c.tryReadReply()
 		switch {
 		case err == nil && recvErr == nil:

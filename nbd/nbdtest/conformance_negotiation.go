@@ -20,7 +20,7 @@ var negotiationChecks = []check{
 				c := s.connect()
 				c.Greet()
 				c.SendClientFlags(flags)
-				if e := c.ExportName(name); e.Size != s.want.Size || e.Flags != s.want.Flags {
+				if e := c.ExportName(name); e.Size != s.want.Size || e.Flags != s.want.Flags&^dependent {
 					s.Errorf("EXPORT_NAME of %q with client flags %#x: size %d, flags %#x; want %d, %#x",
 						name, flags, e.Size, e.Flags, s.want.Size, s.want.Flags)
 				}
@@ -130,7 +130,7 @@ var negotiationChecks = []check{
 	{"Row07RequestsMayFollowGoAtOnce", nil, func(s *suite) {
 		c := s.haggle()
 		r := Request{Type: CmdRead, Cookie: 1, Offset: s.last(), Length: s.unit()}
-		c.Send(append(OptionBytes(OptGo, InfoData(s.want.Export)), r.Bytes()...))
+		c.Send(append(OptionBytes(OptGo, InfoData(s.want.Export)), c.Encode(r)...))
 		if _, typ := c.ReadInfo(OptGo); typ != RepAck {
 			s.Fatalf("GO: error reply %#x", typ)
 		}
@@ -154,8 +154,10 @@ var negotiationChecks = []check{
 		switch {
 		case flags&FlagHasFlags == 0:
 			s.Error("HAS_FLAGS is not set")
-		case flags&FlagSendDF != 0:
-			s.Error("SEND_DF without structured replies")
+		case (flags&FlagSendDF != 0) != chunked(s.want):
+			s.Errorf("flags %#x: SEND_DF goes with structured replies", flags)
+		case flags&FlagStatusPayload != 0:
+			s.Error("BLOCK_STATUS_PAYLOAD without a metadata context")
 		case flags&FlagSendFastZero != 0 && flags&FlagSendWriteZeroes == 0:
 			s.Error("SEND_FAST_ZERO without SEND_WRITE_ZEROES")
 		case flags&FlagSendResize != 0:
@@ -163,6 +165,10 @@ var negotiationChecks = []check{
 		}
 	}},
 }
+
+// dependent are the flags that a server offers only with structured replies or
+// extended headers.
+const dependent = FlagSendDF | FlagStatusPayload
 
 // unknownExport is a name that no server under test has.
 const unknownExport = "no such export"

@@ -1,6 +1,7 @@
 package nbdtest
 
 import (
+	"bytes"
 	"math"
 	"slices"
 )
@@ -12,7 +13,7 @@ var refusalChecks = []check{
 		c := s.open()
 		unit := s.unit()
 		// A payload that is taken for requests ends the connection.
-		payload := slices.Repeat(Request{Type: CmdDisc}.Bytes(), 8*int(unit)/RequestSize+1)[:8*unit]
+		payload := slices.Repeat(c.Encode(Request{Type: CmdDisc}), 8*int(unit)/c.RequestSize()+1)[:8*unit]
 		for _, r := range []Request{
 			{Offset: s.want.Size},
 			{Offset: s.want.Size - uint64(unit)},
@@ -113,26 +114,62 @@ var refusalChecks = []check{
 
 	{"Row20Unaligned", func(w Expect) bool { return w.Blocks.Min > 1 }, func(s *suite) {
 		block := s.want.Blocks.Min
-		asked, silent := s.open(), s.haggle()
-		silent.Go(s.want.Export) // has not promised to keep the size constraints
-		for _, c := range []*Conn{asked, silent} {
-			before, _ := c.Read(0, 2*block, 0)
+		c := s.open() // has asked for the size constraints
+		before, _ := c.Read(0, 2*block, 0)
+		for _, r := range s.commands() {
+			if r.Type == CmdFlush {
+				continue
+			}
+			for _, at := range unalignedSpans(block) {
+				r.Offset, r.Length = at.offset, at.length
+				if r.Type == CmdWrite {
+					r.Payload = pattern(20, r.Length)
+				}
+				s.refused(c, r, EINVAL)
+			}
+		}
+		s.reads(c, 0, before)
+	}},
+
+	// A client that has not asked for the size constraints gets a clean error or
+	// correct service.
+	{"Row08UnalignedWithoutAPromise", func(w Expect) bool { return w.Blocks.Min > 1 && writable(w) }, func(s *suite) {
+		block := s.want.Blocks.Min
+		c := s.haggle()
+		c.Go(s.want.Export)
+		want := pattern(8, 4*block)
+		s.write(c, 0, want)
+		for i, at := range unalignedSpans(block) {
 			for _, r := range s.commands() {
 				if r.Type == CmdFlush {
 					continue
 				}
-				for _, at := range []struct {
-					offset uint64
-					length uint32
-				}{{1, block}, {0, block - 1}, {0, block + 1}, {uint64(block / 2), block}, {uint64(block / 2), block / 2}} {
-					r.Offset, r.Length = at.offset, at.length
-					if r.Type == CmdWrite {
-						r.Payload = pattern(20, r.Length)
-					}
-					s.refused(c, r, EINVAL)
+				r.Offset, r.Length, r.Payload = at.offset, at.length, nil
+				if r.Type == CmdWrite {
+					r.Payload = pattern(byte(i), r.Length)
 				}
+				got, errno := c.Do(r)
+				span := want[r.Offset:][:r.Length]
+				switch {
+				case errno == EINVAL && !s.want.Unaligned:
+					continue
+				case errno != OK:
+					s.Fatalf("%s of %d bytes at %d: %v", commandName(r.Type), r.Length, r.Offset, errno)
+				case r.Type == CmdRead && !bytes.Equal(got, span):
+					s.Errorf("READ of %d bytes at %d: other data", r.Length, r.Offset)
+				case r.Type == CmdWrite:
+					copy(span, r.Payload)
+				case r.Type == CmdWriteZeroes:
+					clear(span)
+				case r.Type == CmdTrim: // the whole blocks may be anything now
+					now, _ := c.Read(0, uint32(len(want)), 0)
+					from, to := (r.Offset+uint64(block)-1)/uint64(block)*uint64(block), (r.Offset+uint64(r.Length))/uint64(block)*uint64(block)
+					if from < to {
+						copy(want[from:to], now[from:])
+					}
+				}
+				s.reads(c, 0, want)
 			}
-			s.reads(c, 0, before)
 		}
 	}},
 
@@ -151,7 +188,7 @@ var refusalChecks = []check{
 		for _, r := range s.commands() {
 			for bit := range 16 {
 				flag := uint16(1) << bit
-				if s.allows(r.Type, flag) {
+				if s.allows(r.Type, flag) || s.want.mode == Extended && flag == CmdFlagPayloadLen { // that one is row 27's
 					continue
 				}
 				r.Flags = flag
@@ -201,6 +238,20 @@ var refusalChecks = []check{
 	}},
 }
 
+// unalignedSpans are ranges that are not made of whole blocks.
+func unalignedSpans(block uint32) []span32 {
+	half := block / 2
+	return []span32{
+		{1, block}, {0, block - 1}, {0, block + 1}, {uint64(half), block}, {uint64(half), half},
+		{1, 1}, {uint64(half), 2 * block}, {uint64(block) - 1, block + 2}, {1, 3*block + half},
+	}
+}
+
+type span32 struct {
+	offset uint64
+	length uint32
+}
+
 // refused requires that r is refused with the error, and that the connection
 // goes on. A read-only export may refuse what modifies with EPERM, however
 // wrong it is otherwise.
@@ -220,6 +271,8 @@ func (s *suite) allows(typ, flag uint16) bool {
 		return s.want.offers(FlagSendFUA)
 	case CmdFlagNoHole:
 		return typ == CmdWriteZeroes
+	case CmdFlagDF:
+		return typ == CmdRead && chunked(s.want)
 	case CmdFlagFastZero:
 		return typ == CmdWriteZeroes && s.want.offers(FlagSendFastZero)
 	}

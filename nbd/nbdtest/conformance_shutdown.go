@@ -29,8 +29,18 @@ type Running struct {
 }
 
 // ConformanceShutdown runs the checks of row 26 as subtests. Each calls start
-// for a server of its own, with an export as want describes it.
+// for a server of its own, with an export as want describes it, in each of the
+// modes that want names.
 func ConformanceShutdown(t *testing.T, start func(t testing.TB) Running, want Expect) {
+	if len(want.Modes) == 0 {
+		conformanceShutdown(t, start, want)
+	}
+	for _, m := range want.Modes {
+		t.Run(m.String(), func(t *testing.T) { conformanceShutdown(t, start, want.in(m)) })
+	}
+}
+
+func conformanceShutdown(t *testing.T, start func(t testing.TB) Running, want Expect) {
 	for _, c := range shutdownChecks {
 		t.Run(c.name, func(t *testing.T) {
 			srv := start(t)
@@ -132,6 +142,9 @@ func (s *suite) inFlight(c *Conn, srv Running) *flight {
 	release = sync.OnceFunc(release)
 	s.Cleanup(release) // a server with a command in flight may not stop
 	f := &flight{s: s, c: c, request: Request{Type: CmdRead, Cookie: 0xf119117, Length: s.unit()}, release: release}
+	if chunked(s.want) {
+		f.request.Flags = CmdFlagDF // a hole would not be read
+	}
 	c.SendRequests(f.request)
 	select {
 	case <-held:

@@ -25,6 +25,8 @@ type Conn struct {
 
 	t        testing.TB
 	c        net.Conn
+	mode     Mode   // what was negotiated
+	context  uint32 // the id of base:allocation, if that was
 	noZeroes bool   // NO_ZEROES was agreed on
 	cookie   uint64 // the last cookie that Do chose
 }

@@ -36,6 +36,7 @@ const (
 	RepAck           = 1
 	RepServer        = 2
 	RepInfo          = 3
+	RepMetaContext   = 4
 	RepErrUnsup      = 1<<31 + 1
 	RepErrPolicy     = 1<<31 + 2
 	RepErrInvalid    = 1<<31 + 3
@@ -43,6 +44,7 @@ const (
 	RepErrUnknown    = 1<<31 + 6
 	RepErrShutdown   = 1<<31 + 7
 	RepErrTooBig     = 1<<31 + 9
+	RepErrExtHeader  = 1<<31 + 10
 	repErrBit        = 1 << 31
 	optionReplyLimit = 1 << 20 // no reply is that long
 )
@@ -69,6 +71,7 @@ const (
 	FlagSendResize      = 1 << 9
 	FlagSendCache       = 1 << 10
 	FlagSendFastZero    = 1 << 11
+	FlagStatusPayload   = 1 << 12
 )
 
 // Commands.

@@ -81,12 +81,12 @@ func (s *server) accept() {
 // shutdown is Running.Shutdown.
 func (s *server) shutdown() {
 	s.closing.Store(true)
+	if s.does("drops what is in flight at shutdown") {
+		s.open.Range(func(c, _ any) bool { c.(net.Conn).Close(); return true }) // before the client goes on
+	}
 	go func() {
 		grace := 2 * time.Second // for clients that keep requests from being done
-		switch {
-		case s.does("drops what is in flight at shutdown"):
-			grace = 0
-		case s.does("waits for stuck clients for ever"):
+		if s.does("waits for stuck clients for ever") {
 			grace = time.Hour
 		}
 		for end := time.Now().Add(grace); s.inFlight.Load() > 0 && time.Now().Before(end); {
