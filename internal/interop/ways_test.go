@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -28,13 +29,33 @@ func serverBin(t *testing.T) string {
 	return argv[0]
 }
 
+// output is what a program prints, to be read while it runs.
+type output struct {
+	mu sync.Mutex // guards b
+	b  bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+// String is what was printed so far.
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
 // background starts a program and ends it with the test; done tells how it
 // ended.
-func background(t *testing.T, cmd *exec.Cmd) (done <-chan error, output *bytes.Buffer) {
+func background(t *testing.T, cmd *exec.Cmd) (done <-chan error, printed *output) {
 	t.Helper()
-	output = new(bytes.Buffer)
+	printed = new(output)
 	if cmd.Stdout == nil {
-		cmd.Stdout, cmd.Stderr = output, output
+		cmd.Stdout, cmd.Stderr = printed, printed
 	}
 	cmd.WaitDelay = time.Second
 	if err := cmd.Start(); err != nil {
@@ -50,16 +71,16 @@ func background(t *testing.T, cmd *exec.Cmd) (done <-chan error, output *bytes.B
 		_ = cmd.Process.Kill()
 		<-reaped
 	})
-	return ended, output
+	return ended, printed
 }
 
 // endsWell waits for the end of a program.
-func endsWell(t *testing.T, what string, done <-chan error, output *bytes.Buffer) {
+func endsWell(t *testing.T, what string, done <-chan error, printed *output) {
 	t.Helper()
 	select {
 	case err := <-done:
 		if err != nil {
-			t.Errorf("%s: %v\n%s", what, err, output)
+			t.Errorf("%s: %v\n%s", what, err, printed)
 		}
 	case <-time.After(stopTimeout):
 		t.Errorf("%s does not end", what)
