@@ -19,7 +19,7 @@ import (
 var notWithDevice = []string{
 	"listen", "max_connections", "max_inflight", "max_inflight_bytes", "handshake_timeout",
 	"inline", "max_cached", "debug", "max_ucmds", "cmd_timeout", "cmd_timeout_action",
-	"attach_timeout", "suspend_timeout", "release_timeout", "control", "metrics",
+	"attach_timeout", "suspend_timeout", "release_timeout", "control", "metrics", "record",
 }
 
 // checkDevice checks what may not be there together with --device. given tells
