@@ -3,7 +3,6 @@ package nbd
 import (
 	"errors"
 	"io"
-	"os"
 	"sync"
 	"time"
 
@@ -19,8 +18,10 @@ type conn struct {
 	sess *target.Session
 	tr   transport
 
-	// in is what was received; it belongs to the connection's goroutine.
-	in inbox
+	// in is what was received, glanceEnd until when glance looks for more. They
+	// belong to the connection's goroutine.
+	in        inbox
+	glanceEnd time.Time
 
 	// batch and vec are the replies being sent. They belong to whoever has
 	// set sending.
@@ -84,7 +85,10 @@ func (c *conn) loop() error {
 				continue
 			case errors.Is(err, io.EOF) && c.in.len() == 0:
 				return nil // EOF without DISC
-			case errors.Is(err, os.ErrDeadlineExceeded) && c.leaving():
+			case c.endOfLinger(err):
+				if c.glance() {
+					continue
+				}
 				return nil
 			default:
 				return midRequest(err)

@@ -135,8 +135,15 @@ func (s *Server) serve(cl *client, log *logrus.Entry) error {
 		return err
 	}
 	defer func() {
-		_ = cl.nc.Close() // the client need not wait for the device
+		// The client need not wait for the device.
+		polite := c.leaving() && stopTalking(cl.nc)
+		if !polite {
+			_ = cl.nc.Close()
+		}
 		_ = c.sess.Close(context.Background())
+		if polite {
+			hangUp(cl.nc, s.opt.Linger)
+		}
 	}()
 	s.mu.Lock()
 	cl.conn = c
