@@ -175,8 +175,10 @@ func (r *sessionRig) submit(cdb scsi.CDB, hold bool, tag uint64) *sent {
 	return s
 }
 
-func (r *sessionRig) read() *sent            { return r.submit(scsi.EncodeRead16(0, 8, false), false, 0) }
-func (r *sessionRig) write(blocks int) *sent { return r.submit(scsi.EncodeWrite16(0, uint32(blocks), false), false, 0) }
+func (r *sessionRig) read() *sent { return r.submit(scsi.EncodeRead16(0, 8, false), false, 0) }
+func (r *sessionRig) write(blocks int) *sent {
+	return r.submit(scsi.EncodeWrite16(0, uint32(blocks), false), false, 0)
+}
 
 // ends checks a command's outcome.
 func (r *sessionRig) ends(s *sent, st scsi.Status, sense scsi.Sense) {
@@ -320,10 +322,10 @@ func TestR43R48ParseAtANode(t *testing.T) {
 	if s.QueueType != scsi.QueueSimple {
 		t.Errorf("PARSE: %+v", s)
 	}
-	r.reply(ucmd.Reply{Handle: s.Handle, Code: s.Code, QueueType: scsi.QueueHead, Dir: scsi.DirRead,
+	r.reply(ucmd.Reply{Handle: s.Handle, Code: s.Code, QueueType: scsi.QueueHeadOfQueue, Dir: scsi.DirRead,
 		DataLen: 4096, BufLen: 4096, OpFlags: s.OpFlags}, nil)
 	e := r.get(ucmd.SubExec)
-	if e.QueueType != scsi.QueueHead {
+	if e.QueueType != scsi.QueueHeadOfQueue {
 		t.Errorf("R48: EXEC has queue type %v", e.QueueType)
 	}
 	r.answer(e)
