@@ -109,6 +109,9 @@ func (s *scripted) do(line string) (answer string, err error) {
 		s.cmds[num(1)] = x
 		s.sess.Submit(&x.Cmd)
 		return "", err
+	case len(f) == 1 && f[0] == "detach":
+		go func() { _ = s.sess.Close(context.Background()) }()
+		return "", nil
 	case len(f) == 2 && f[0] == "deliver":
 		s.cmds[num(1)].Delivered(target.Delivered)
 		return "", err
