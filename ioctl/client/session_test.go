@@ -332,7 +332,7 @@ func TestR43R48ParseAtANode(t *testing.T) {
 	r.ends(rd, scsi.Good, scsi.SenseNone)
 }
 
-func TestR50AllocLenAtANode(t *testing.T) {
+func TestR49R50AllocLenAtANode(t *testing.T) {
 	r := newSession(t, nil)
 	for _, x := range []struct{ blocks, want int32 }{{1, 4096}, {9, 8192}, {24, 16384}, {40, 32768}, {264, 262144}} {
 		w := r.write(int(x.blocks))
