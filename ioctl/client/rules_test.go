@@ -75,7 +75,7 @@ func TestR7ToR13RegisterAtANode(t *testing.T) {
 		t.Errorf("R9: %v, want EEXIST", err)
 	}
 	shut(t, first)
-	h.WaitGone("disk1") // the kernel tells of the close when it likes
+	h.WaitGone("disk1")          // the kernel tells of the close when it likes
 	registerAt(t, h, plain(nil)) // R70, R72
 }
 
