@@ -65,7 +65,7 @@ bench: deps ## speed, side by side with nbdkit and qemu-nbd; ARGS='...' goes to 
 	$(GO) run ./internal/nbdbench $(ARGS)
 
 .PHONY: bench-ioctl
-bench-ioctl: ## what a command costs through the node, with a handler in its own process; needs root and /dev/fuse
+bench-ioctl: ## what a command costs through the node, with handlers in C and Go in their own processes; needs root and /dev/fuse
 	$(GO) run ./internal/benchioctl $(ARGS)
 
 .PHONY: bench-lifecycle

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"math"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,8 +29,10 @@ type conn struct {
 	// claimed nothing (changes.go).
 	changing atomic.Int64
 
-	// in is what was received; it belongs to the connection's goroutine.
-	in inbox
+	// in is what was received, glanceEnd until when glance looks for more. They
+	// belong to the connection's goroutine.
+	in        inbox
+	glanceEnd time.Time
 
 	// batch and vec are the replies being sent. They belong to whoever has
 	// set sending.
@@ -105,7 +106,10 @@ func (c *conn) loop() error {
 				continue
 			case errors.Is(err, io.EOF) && c.in.len() == 0:
 				return nil // EOF without DISC
-			case errors.Is(err, os.ErrDeadlineExceeded) && c.leaving():
+			case c.endOfLinger(err):
+				if c.glance() {
+					continue
+				}
 				return nil
 			default:
 				return midRequest(err)

@@ -106,6 +106,7 @@
 // new commands get ESHUTDOWN; a payload that is on its way may arrive within
 // the Grace; then it waits for what is outstanding, and sends it. That way
 // every request is answered that came whole, and ends once in any case (I1).
+// It ends with an end of the stream, not with a reset (hangup.go).
 //
 // # Locks
 //

@@ -158,8 +158,16 @@ func (s *Server) serve(cl *client, log *logrus.Entry) error {
 		return err
 	}
 	defer func() {
-		_ = l.Close() // the client need not wait for the device
+		// The client need not wait for the device. Under TLS it is told the end
+		// by close_notify, which Close sends.
+		polite := c.leaving() && !l.secured() && stopTalking(cl.nc)
+		if !polite {
+			_ = l.Close()
+		}
 		_ = c.sess.Close(context.Background())
+		if polite {
+			hangUp(cl.nc, s.opt.Linger)
+		}
 	}()
 	s.mu.Lock()
 	cl.conn = c

@@ -57,7 +57,7 @@ func (l *commandLine) config(pairs []string) (*config, error) {
 		return nil, err
 	}
 	l.cfg.resolve(l.given)
-	if err := errors.Join(l.cfg.validate(), l.cfg.checkDevice(l.given)); err != nil {
+	if err := errors.Join(l.cfg.validate(), l.cfg.checkDevice(l.given), l.cfg.checkRecord(l.given)); err != nil {
 		return nil, err
 	}
 	return l.cfg, nil

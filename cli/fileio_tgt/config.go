@@ -135,6 +135,7 @@ type config struct {
 	PIDFile   string // "": none
 	Control   string // path, controlAuto or controlNone
 	Metrics   string // HOST:PORT; "": none
+	Record    string // "": nobody records
 
 	Host hostConfig // of the subcommand host
 }

@@ -18,12 +18,14 @@ import (
 
 // exportedDisk is one export from its medium to its name.
 type exportedDisk struct {
-	name, path string
-	tail       int64 // bytes at the end that are not exported
-	backing    describedBacking
-	disk       *disk.Disk
-	dev        *ucmd.Device
-	export     *nbd.Export
+	name, path  string
+	tail        int64 // bytes at the end that are not exported
+	backing     describedBacking
+	disk        *disk.Disk
+	dev         *ucmd.Device
+	handlerPort recordedPort // dev, or recording's
+	recording   *recording   // nil: nobody records
+	export      *nbd.Export
 
 	stop   context.CancelFunc // ends the handler
 	served chan error         // the handler's end
@@ -93,9 +95,15 @@ func (d *exportedDisk) register(p *program) error {
 	if err != nil {
 		return err
 	}
-	d.dev = dev
+	d.dev, d.handlerPort = dev, dev
+	if cfg.Record != "" {
+		if d.recording, err = startRecording(cfg.Record, dev); err != nil {
+			return err
+		}
+		d.handlerPort = d.recording.port
+	}
 	if cfg.PreallocBuffers > 0 {
-		err := handlers.Preallocate(dev, p.arena, cfg.PreallocBuffers, int(cfg.PreallocBufferSize), !cfg.SGVNoClustered)
+		err := handlers.Preallocate(d.handlerPort, p.arena, cfg.PreallocBuffers, int(cfg.PreallocBufferSize), !cfg.SGVNoClustered)
 		if err != nil {
 			return fmt.Errorf("device %s: preallocate %d buffers of %d bytes: %w", d.name, cfg.PreallocBuffers, cfg.PreallocBufferSize, err)
 		}
@@ -103,7 +111,7 @@ func (d *exportedDisk) register(p *program) error {
 	ctx, stop := context.WithCancel(context.Background())
 	d.stop, d.served = stop, make(chan error, 1)
 	go func() {
-		d.served <- handlers.Serve(ctx, dev, d.disk, handlers.Options{
+		d.served <- handlers.Serve(ctx, d.handlerPort, d.disk, handlers.Options{
 			Arena: p.arena, Threads: cfg.Threads, Multi: cfg.MultiCmd, Inline: cfg.Inline,
 			NonBlocking: cfg.NonBlocking, BlockSize: uint32(cfg.BlockSize),
 		})
@@ -167,7 +175,7 @@ func (d *exportedDisk) release(ctx context.Context) error {
 func (d *exportedDisk) close(ctx context.Context) error {
 	var errs []error
 	if d.dev != nil {
-		errs = append(errs, d.dev.Close(ctx))
+		errs = append(errs, d.dev.Close(ctx), d.recording.end())
 	}
 	if s, ok := d.backing.(handlers.Syncer); ok && !d.backing.ReadOnly() {
 		if err := s.Sync(); err != nil {

@@ -402,6 +402,13 @@ var options = []option{
 		usage: "Serve metrics for Prometheus at http://HOST:PORT/metrics. There is no authentication.",
 		bind:  func(c *config) value { return textValue{&c.Metrics} },
 	},
+	{
+		name: "record", category: catLog, arg: "FILE", def: "none",
+		usage: "Record what crosses the interface between the target and the handler of the one device to this file, as JSON " +
+			"lines; compressed when it ends in .gz or .zst. Every command then goes through the handler threads: " +
+			"--inline is off. \"fileio_tgt trace\" shows and replays it.",
+		bind: func(c *config) value { return textValue{&c.Record} },
+	},
 
 	{name: "help", short: "h", category: catInfo, usage: "Print this text and exit."},
 	{

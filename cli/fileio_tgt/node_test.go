@@ -12,7 +12,7 @@ import (
 func TestDeviceRefusesTheHostsOptions(t *testing.T) {
 	for _, args := range []string{
 		"--listen tcp:localhost:1", "--max_connections 3", "--max_inflight 3", "--max_inflight_bytes 64M",
-		"--handshake_timeout 3s", "--inline=false", "--max_cached 64", "--debug 1",
+		"--handshake_timeout 3s", "--inline=false", "--record f", "--max_cached 64", "--debug 1",
 	} {
 		t.Run(args, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer

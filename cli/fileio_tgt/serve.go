@@ -177,7 +177,7 @@ func (p *program) Resize() {
 		case err != nil:
 			log.WithError(err).Error("the size can't be read again; the old one stays")
 		case changed:
-			d.dev.CapacityChanged()
+			d.handlerPort.CapacityChanged()
 			log.WithField("size", size).Info("capacity changed; new clients see it")
 		default:
 			log.WithField("size", size).Info("the size has not changed")
@@ -199,7 +199,7 @@ func (p *program) flushPeriodically() {
 			if d.isCutOff() {
 				continue
 			}
-			if err := d.dev.FlushCache(); err != nil {
+			if err := d.handlerPort.FlushCache(); err != nil {
 				p.log.WithField("device", d.name).WithError(err).Warn("the buffer pool was not flushed")
 			}
 		}

@@ -1,6 +1,6 @@
 // Command benchioctl measures what a command costs that a handler in a process
-// of its own carries out through the node: 4 KiB reads at several depths, beside
-// the bare round trip of an ioctl, in the same run. It needs root, /dev/fuse and
+// of its own, in C or in Go, carries out through the node: 4 KiB reads at several
+// depths, beside the bare round trip of an ioctl, in the same run. It needs root, /dev/fuse and
 // a C compiler, and is run by "make bench-ioctl".
 package main
 
@@ -26,6 +26,7 @@ import (
 )
 
 func main() {
+	becomeHandler()
 	seconds := flag.Int("seconds", 2, "how long each row takes")
 	flag.Parse()
 	if err := run(os.Stdout, time.Duration(*seconds)*time.Second); err != nil {
@@ -72,13 +73,27 @@ func run(w io.Writer, each time.Duration) (err error) {
 		return err
 	}
 	fmt.Fprintf(w, "bare round trip of an ioctl: %v\n\n", bare)
-	fmt.Fprintf(w, "%-6s %12s %14s %15s %15s %12s\n", "depth", "commands/s", "per command", "of a round trip", "cmds per ioctl", "host syscalls")
-	for _, depth := range []int{1, 16, 64} {
-		if err := r.row(w, depth, each, bare); err != nil {
-			return err
+	fmt.Fprintf(w, "%-7s %-6s %12s %14s %15s %15s %12s\n", "handler", "depth", "commands/s", "per command", "of a round trip", "cmds per ioctl", "host syscalls")
+	for _, h := range []handler{{"C", r.cHandler}, {"Go", goHandler}} {
+		for _, depth := range []int{1, 16, 64} {
+			if err := r.row(w, h, depth, each, bare); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// handler is a program that is measured; start makes the command that runs it at
+// a node.
+type handler struct {
+	name  string
+	start func(node string) (*exec.Cmd, error)
+}
+
+// cHandler is the handler in C.
+func (r *rig) cHandler(node string) (*exec.Cmd, error) {
+	return exec.Command(r.program, node, "serve", strconv.Itoa(batch)), nil
 }
 
 // roundTrip is how long the smallest ioctl takes.
@@ -92,8 +107,11 @@ func (r *rig) roundTrip(each time.Duration) (time.Duration, error) {
 }
 
 // row measures one depth with a handler of its own.
-func (r *rig) row(w io.Writer, depth int, each, bare time.Duration) error {
-	handler := exec.Command(r.program, r.mounted.NodePath(), "serve", "64")
+func (r *rig) row(w io.Writer, h handler, depth int, each, bare time.Duration) error {
+	handler, err := h.start(r.mounted.NodePath())
+	if err != nil {
+		return err
+	}
 	handler.Stderr = os.Stderr
 	if err := handler.Start(); err != nil {
 		return err
@@ -129,7 +147,7 @@ func (r *rig) row(w io.Writer, depth int, each, bare time.Duration) error {
 	calls := float64(ioctls2 - ioctls)
 	per := took / time.Duration(n)
 	// Each ioctl is a read and a write of /dev/fuse besides the copies.
-	fmt.Fprintf(w, "%-6d %12.0f %14v %15.2f %15.1f %12.2f\n", depth, float64(n)/took.Seconds(), per.Round(10*time.Nanosecond),
+	fmt.Fprintf(w, "%-7s %-6d %12.0f %14v %15.2f %15.1f %12.2f\n", h.name, depth, float64(n)/took.Seconds(), per.Round(10*time.Nanosecond),
 		float64(per)/float64(bare), float64(n)/calls, (2*calls+float64(copies2-copies))/float64(n))
 	return nil
 }

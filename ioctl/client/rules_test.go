@@ -75,10 +75,11 @@ func TestR7ToR13RegisterAtANode(t *testing.T) {
 		t.Errorf("R9: %v, want EEXIST", err)
 	}
 	shut(t, first)
+	h.WaitGone("disk1")          // the kernel tells of the close when it likes
 	registerAt(t, h, plain(nil)) // R70, R72
 }
 
-func TestR16ToR20OptionsAtANode(t *testing.T) {
+func TestR16ToR21OptionsAtANode(t *testing.T) {
 	d := registerAt(t, nodehost.Start(t), plain(nil))
 	o := d.GetOptions()
 	if got, err := d.Options(); got != o || err != nil {
@@ -145,7 +146,7 @@ func TestR15R25RepliesAtANode(t *testing.T) {
 	}
 }
 
-func TestR37R38BuffersAtANode(t *testing.T) {
+func TestR35R37R38R63BuffersAtANode(t *testing.T) {
 	d := registerAt(t, nodehost.Start(t), plain(nil))
 	a := arena.New(arena.Options{})
 	addr, err := a.Alloc(2 * ucmd.PageSize)

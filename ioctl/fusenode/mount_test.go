@@ -81,11 +81,16 @@ func needFUSE(t testing.TB) {
 // run programs.
 func mounted(t testing.TB) (dir string, h *node.Host) {
 	t.Helper()
+	return mountedWith(t, node.Options{Log: quiet()})
+}
+
+// mountedWith is mounted, with a host of these options.
+func mountedWith(t testing.TB, o node.Options) (dir string, h *node.Host) {
+	t.Helper()
 	needFUSE(t)
-	l := quiet()
-	h = node.New(node.Options{Log: l})
+	h = node.New(o)
 	dir = t.TempDir()
-	m, err := Mount(Options{Dir: dir, Host: h, Version: "3.11", Linger: 500 * time.Millisecond, Log: l})
+	m, err := Mount(Options{Dir: dir, Host: h, Version: "3.11", Linger: 500 * time.Millisecond, Log: quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -78,6 +78,9 @@ func (r *run) beginOne(d *device, w *want) *Difference {
 // attach begins a session. It has to wait for the handler's answer.
 func (r *run) attach(d *device, w *want) {
 	s := newInitiator(w.sess)
+	if r.aens {
+		s.events, s.owes = true, false
+	}
 	x := w.cmd.Sess
 	info := target.SessionInfo{LUN: x.LUN, Initiator: x.InitiatorName, Target: x.TargetName, ReadOnly: x.RdOnly != 0,
 		TransportVersion: x.ScsiTransportVersion, PhysVersion: x.PhysTransportVersion}

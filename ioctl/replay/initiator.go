@@ -19,6 +19,7 @@ type initiator struct {
 
 	attaching, closing *task // NewSession, Session.Close
 	ended              bool  // closing has begun
+	events             bool  // unit attentions are events to it, all of them
 
 	mu     sync.Mutex      // guards what follows
 	fresh  *target.Session // what attaching has brought
@@ -203,9 +204,10 @@ func (i *initiator) Freed(*target.Cmd) {
 }
 
 // AEN implements target.Frontend: the recorded initiators took the change of
-// the capacity as an event (fact 51), and nothing else.
+// the capacity as an event (fact 51), and nothing else; NBD clients, which are
+// those of a handler in process, take everything so.
 func (i *initiator) AEN(_ *target.Session, ua target.UnitAttention) bool {
-	if ua.Is(scsi.SenseCapacityChanged) {
+	if i.events || ua.Is(scsi.SenseCapacityChanged) {
 		return true
 	}
 	i.mu.Lock()

@@ -54,6 +54,7 @@ type run struct {
 	live        map[int]*device // by file
 	devices     []*device       // all that were registered
 	nonblocking map[int]bool    // files opened with O_NONBLOCK
+	aens        bool            // initiators take unit attentions as events
 	pending     map[*call]*pending
 	recent      []*trace.Event
 	wake        chan struct{} // something became ready
@@ -119,7 +120,7 @@ func search(rec *trace.Recording, o Options, res *Result, h hints) *Result {
 func runOnce(rec *trace.Recording, p *plan, o Options, h hints) *Result {
 	r := &run{
 		opt: o, plan: p, hints: h, mem: map[int]*memory{},
-		res:  &Result{Events: len(rec.Events)},
+		res: &Result{Events: len(rec.Events)}, aens: rec.Header.Source == "process",
 		live: map[int]*device{}, pending: map[*call]*pending{}, nonblocking: map[int]bool{}, wake: make(chan struct{}, 1),
 	}
 	no := node.Options{Limits: o.Limits, Log: silent(), Observe: func(ucmd.Desc) ucmd.Observer { return observer{r.wake} }}

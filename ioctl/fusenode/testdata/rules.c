@@ -8,6 +8,7 @@
 #include <linux/falloc.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -796,8 +797,13 @@ static void r38_prealloc(void)
 	CHECK(gone("r38", 1000), "still there");
 }
 
-static const struct { const char *name; void (*run)(void); } tests[] = {
-	{ "R6_unregistered", r6_unregistered }, { "R7_register", r7_register }, { "R10_nonblocking", r10_nonblocking },
+#include "session.h"
+#include "more.h"
+
+static const struct test { const char *name; void (*run)(void); } session_tests[] = { SESSION_TESTS, MORE_TESTS };
+
+static const struct test tests[] = {
+	{ "R6_unregistered", r6_unregistered }, { "R7_R9_register", r7_register }, { "R10_nonblocking", r10_nonblocking },
 	{ "R14_dup_fork", r14_dup_fork }, { "R17_kill_in_options", r17_kill_in_options }, { "R24_eintr", r24_eintr },
 	{ "R24_restart", r24_restart }, { "F4_replay", f4_replay }, { "R25_errors", r25_errors },
 	{ "R27_readonly", r27_readonly }, { "R28_multi", r28_multi }, { "R38_prealloc", r38_prealloc },
@@ -818,6 +824,14 @@ int main(int argc, char **argv)
 		serve((void *)(long)fd);
 		return 1;
 	}
+	for (size_t i = 0; i < sizeof(session_tests) / sizeof(session_tests[0]); i++) {
+		if (argc == 3 && !strcmp(argv[2], "-sessions"))
+			puts(session_tests[i].name);
+		else if (argc == 3 && !strcmp(argv[2], session_tests[i].name))
+			return session_tests[i].run(), 0;
+	}
+	if (argc == 3 && !strcmp(argv[2], "-sessions"))
+		return 0;
 	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
 		if (argc < 3)
 			puts(tests[i].name);

@@ -1,0 +1,97 @@
+package nbd
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"scstuser/nbd/nbdtest"
+)
+
+// Requests that arrive just as a connection stops reading, because the device
+// leaves, are answered with ESHUTDOWN or met by the end of the stream, never by
+// a reset.
+func TestRequestAtTheEndOfLingerIsNotReset(t *testing.T) {
+	const linger, clients = 100 * time.Millisecond, 100
+	f := newFakeRig(t, fakeTraits{}, Options{Linger: linger, MaxConnections: 2 * clients})
+	conns := make([]*nbdtest.Conn, clients)
+	for i := range conns {
+		conns[i] = f.open(t)
+	}
+	var wg sync.WaitGroup
+	begin := time.Now()
+	var mu sync.Mutex // guards what follows
+	answered, ended, late := 0, 0, 0
+	for i, c := range conns {
+		wg.Go(func() {
+			defer c.Close()
+			// From 4/5 to 6/5 of the Linger.
+			time.Sleep(time.Until(begin.Add(linger*4/5 + linger*2/5*time.Duration(i)/clients)))
+			sendErr := c.TrySend(readOf(1, 0, 512).Bytes())
+			after := time.Since(begin)
+			reply, err := c.TryRecv(16)
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case after > linger*9/5: // the machine is slow: it had been told long before
+				late++
+			case err == nil && binary.BigEndian.Uint32(reply[4:]) == uint32(nbdtest.ESHUTDOWN):
+				answered++
+			case err == nil:
+				t.Errorf("reply % x", reply)
+			case errors.Is(err, syscall.ECONNRESET) || sendErr != nil:
+				t.Errorf("asked after %v: %v, %v", after, sendErr, err)
+			case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+				ended++
+			default:
+				t.Errorf("asked after %v: %v", after, err)
+			}
+		})
+	}
+	f.unregister()
+	wg.Wait()
+	t.Logf("%d answered, %d met the end, %d were too late", answered, ended, late)
+	if late < clients/2 && answered == 0 {
+		t.Error("nobody was answered")
+	}
+}
+
+// What a client has sent within the Linger is answered even if the connection's
+// goroutine was not there to read it in time: it waited for the client to take
+// earlier replies.
+func TestRequestUnreadAtTheEndOfLingerIsAnswered(t *testing.T) {
+	const linger = 50 * time.Millisecond
+	f := newFakeRig(t, fakeTraits{}, Options{Linger: linger})
+	c := f.open(t)
+	const large, count = 64 << 10, 32
+	var requests []nbdtest.Request
+	for i := range uint64(count) {
+		requests = append(requests, readOf(i, 0, large))
+	}
+	c.SendRequests(requests...)
+	time.Sleep(linger) // it sends now, and can't
+	c.SendRequests(readOf(count, 0, 512))
+	released := make(chan struct{})
+	go func() {
+		defer close(released)
+		f.unregister()
+	}()
+	time.Sleep(2 * linger)
+	for i := range uint64(count) {
+		switch errno, cookie := c.ReadReply(); {
+		case errno == nbdtest.OK && cookie == i:
+			c.Recv(large)
+		case errno != nbdtest.ESHUTDOWN || cookie != i || i == 0: // those that it had not begun
+			t.Fatalf("reply %v to %d", errno, cookie)
+		}
+	}
+	if errno, cookie := c.ReadReply(); errno != nbdtest.ESHUTDOWN || cookie != count {
+		t.Errorf("reply %v to %d, want ESHUTDOWN", errno, cookie)
+	}
+	c.ExpectClosed()
+	within(t, "the release", func() { <-released })
+}
