@@ -207,9 +207,8 @@ func TestRulesWithASession(t *testing.T) {
 					t.Error(err)
 					break
 				}
-				if answer != "" {
-					_, _ = io.WriteString(in, answer+"\n")
-				}
+				// The program goes on when it has been done.
+				_, _ = io.WriteString(in, "1 "+answer+"\n")
 			}
 			in.Close()
 			if err := cmd.Wait(); err != nil {

@@ -1,3 +1,10 @@
+/* hear reads n numbers that the test says. */
+static void hear(long *v, int n)
+{
+	for (int i = 0; i < n; i++)
+		CHECK(scanf("%ld", &v[i]) == 1, "the test says nothing");
+}
+
 /* Rules that need an initiator with task attributes, task management and slow
  * answers: the session is in the process of the test, which does what this
  * program prints (session_test.go):
@@ -11,6 +18,9 @@
  *	tm ID FN TAG           a task management function; TAG names a command
  *	tmover ID              -> its result, when it is over
  *	detach                 ends the session
+ *
+ * Each line is answered, with 1 and what stands behind the arrow, when it has
+ * been done.
  */
 static void say(const char *fmt, ...)
 {
@@ -20,13 +30,8 @@ static void say(const char *fmt, ...)
 	va_end(a);
 	putchar('\n');
 	fflush(stdout);
-}
-
-/* hear reads n numbers that the test says. */
-static void hear(long *v, int n)
-{
-	for (int i = 0; i < n; i++)
-		CHECK(scanf("%ld", &v[i]) == 1, "the test says nothing");
+	long done;
+	hear(&done, 1);
 }
 
 /* wait_for fetches a subcommand that must come, at a non-blocking node. */
