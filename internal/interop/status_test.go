@@ -241,6 +241,8 @@ func TestStatusAtTheEnd(t *testing.T) {
 	if _, err := c.Write(request(cmdWrite, 0, 1, 0, 64*kib)); err != nil { // and no payload
 		t.Fatal(err)
 	}
+	// What it has not begun to read it need not wait for.
+	eventually(t, "the request is in flight", func() bool { return snapshotOf(t, socket).Devices[0].InFlight == 1 })
 	if err := s.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
