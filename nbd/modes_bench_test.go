@@ -3,7 +3,6 @@ package nbd
 import (
 	"fmt"
 	"io"
-	"runtime"
 	"testing"
 
 	"scstuser/nbd/nbdtest"
@@ -83,14 +82,7 @@ func TestNoAllocationPerRequestInModes(t *testing.T) {
 				for range 200 {
 					l.round1(t)
 				}
-				const rounds = 500
-				var before, after runtime.MemStats
-				runtime.ReadMemStats(&before)
-				for range rounds {
-					l.round1(t)
-				}
-				runtime.ReadMemStats(&after)
-				if per := float64(after.Mallocs-before.Mallocs) / float64(rounds*p.depth); per > 0.01 {
+				if per := allocationsPerRequest(func() { l.round1(t) }, p.depth); per > 0.01 {
 					t.Errorf("%.3f allocations per request", per)
 				}
 			})
