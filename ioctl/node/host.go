@@ -135,7 +135,7 @@ func (h *Host) reserve(ctx context.Context, name string, a *attended) error {
 			return nil
 		}
 		h.mu.Unlock()
-		if !old.leaves(ctx) {
+		if !within(ctx, closePause, old.gone.Done()) && !old.leaving() {
 			return fmt.Errorf("register device %q: a device of that name exists: %w", name, syscall.EEXIST)
 		}
 		if old.dev != nil && old.dev.Grace().Waiting {
@@ -151,17 +151,18 @@ func (h *Host) reserve(ctx context.Context, name string, a *attended) error {
 	}
 }
 
-// leaves waits a little for the release of a device to begin.
-func (a *attended) leaves(ctx context.Context) bool {
-	t := time.NewTimer(closePause)
+// within waits for ch to be closed; false: it was not within limit, or before
+// ctx ended.
+func within(ctx context.Context, limit time.Duration, ch <-chan struct{}) bool {
+	t := time.NewTimer(limit)
 	defer t.Stop()
 	select {
-	case <-a.gone.Done():
+	case <-ch:
 		return true
 	case <-t.C:
 	case <-ctx.Done():
 	}
-	return a.leaving()
+	return false
 }
 
 // forget gives a's name back, unless another handler has the device.
@@ -183,20 +184,6 @@ func (h *Host) refuse(a *attended) {
 	}
 	h.mu.Unlock()
 	h.forget(a)
-}
-
-// awaitEnd waits for the end of a device that is being released; false: it
-// takes too long.
-func (a *attended) awaitEnd(ctx context.Context) bool {
-	t := time.NewTimer(nameWait)
-	defer t.Stop()
-	select {
-	case <-a.over:
-		return true
-	case <-t.C:
-	case <-ctx.Done():
-	}
-	return false
 }
 
 func isOver(a *attended) bool {

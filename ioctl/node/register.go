@@ -56,7 +56,7 @@ func (f *File) makeDevice(ctx context.Context, c *Call) (*attended, error) {
 	}
 	var err error
 	a.dev, err = h.reg.Register(desc, a.space, obs)
-	if a.former != nil && errors.Is(err, syscall.EEXIST) && a.former.awaitEnd(ctx) {
+	if a.former != nil && errors.Is(err, syscall.EEXIST) && within(ctx, nameWait, a.former.over) {
 		// Its wait was over at this very moment.
 		a.dev, err = h.reg.Register(desc, a.space, obs)
 	}
