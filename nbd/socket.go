@@ -149,9 +149,14 @@ func appendIovec(iov []unix.Iovec, p []byte) []unix.Iovec {
 }
 
 // retried makes a sendmsg or recvmsg call, again if a signal interrupts it.
+//
+// The scheduler isn't told (RawSyscall): the call does not wait, and copies no
+// more than the socket's buffer holds. Telling it costs more than its own time:
+// the runtime's monitor is woken each time, when the client has made the process
+// idle, and looks for calls that take long every 20 us for the next millisecond.
 func retried(trap, fd uintptr, msg *unix.Msghdr, flags uintptr) (int, syscall.Errno) {
 	for {
-		n, _, e := syscall.Syscall(trap, fd, uintptr(unsafe.Pointer(msg)), flags)
+		n, _, e := syscall.RawSyscall6(trap, fd, uintptr(unsafe.Pointer(msg)), flags, 0, 0, 0)
 		if e != unix.EINTR {
 			return int(n), e
 		}

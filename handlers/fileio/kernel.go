@@ -15,6 +15,8 @@ type kernel struct {
 	pwriteDsync func(fd int, p []byte, off int64) (int, error)
 	readNowait  func(fd int, p []byte, off int64) (int, error)
 	writeNowait func(fd int, p []byte, off int64) (int, error)
+	readMemory  func(fd int, p []byte, off int64) (int, error)
+	writeMemory func(fd int, p []byte, off int64) (int, error)
 	fdatasync   func(fd int) error
 	fallocate   func(fd int, mode uint32, off, n int64) error
 }
@@ -25,57 +27,59 @@ var systemKernel = kernel{
 	pwriteDsync: pwriteDsync,
 	readNowait:  readNowait,
 	writeNowait: writeNowait,
+	readMemory:  readMemory,
+	writeMemory: writeMemory,
 	fdatasync:   unix.Fdatasync,
 	fallocate:   unix.Fallocate,
 }
 
-// rawReadMax is the length up to which a read from the page cache is done
-// without telling the Go scheduler; copying this much takes some microseconds.
-const rawReadMax = 64 << 10
+// quickMax is the length up to which a copy from or to memory is done without
+// telling the Go scheduler; copying this much takes some microseconds.
+const quickMax = 64 << 10
 
 // readNowait is preadv2 with RWF_NOWAIT: it copies from the page cache and
 // returns EAGAIN, or less than was asked for, where it would have to wait.
-//
-// The scheduler isn't told (RawSyscall) when the read is short: it takes a
-// processor away from a goroutine that stays in a system call, and telling it
-// costs about a tenth of the whole read (BenchmarkNowait). That is only right for a call that
-// doesn't sleep, which is what RWF_NOWAIT says, and returns quickly, because
-// the garbage collector waits for it.
 func readNowait(fd int, p []byte, off int64) (int, error) {
+	return vectored(unix.SYS_PREADV2, fd, p, off, unix.RWF_NOWAIT, len(p) <= quickMax)
+}
+
+// writeNowait is pwritev2 with RWF_NOWAIT.
+func writeNowait(fd int, p []byte, off int64) (int, error) {
+	return vectored(unix.SYS_PWRITEV2, fd, p, off, unix.RWF_NOWAIT, len(p) <= quickMax)
+}
+
+// readMemory and writeMemory are for files on file systems that are nothing but
+// memory, and have no RWF_NOWAIT.
+func readMemory(fd int, p []byte, off int64) (int, error) {
+	return vectored(unix.SYS_PREADV2, fd, p, off, 0, len(p) <= quickMax)
+}
+
+func writeMemory(fd int, p []byte, off int64) (int, error) {
+	return vectored(unix.SYS_PWRITEV2, fd, p, off, 0, len(p) <= quickMax)
+}
+
+func pwriteDsync(fd int, p []byte, off int64) (int, error) {
+	return vectored(unix.SYS_PWRITEV2, fd, p, off, unix.RWF_DSYNC, false)
+}
+
+// vectored is unix.Preadv2 or unix.Pwritev2 for one buffer, without their slices.
+//
+// quick: the scheduler isn't told (RawSyscall). It takes a processor away from a
+// goroutine that stays in a system call; telling it costs about a tenth of a
+// whole read (BenchmarkNowait), and wakes the runtime's monitor when the process
+// was idle. Not telling is only right for a call that doesn't sleep and returns
+// quickly, because the garbage collector waits for it.
+func vectored(trap uintptr, fd int, p []byte, off int64, flags uintptr, quick bool) (int, error) {
 	iov := unix.Iovec{Base: unsafe.SliceData(p)}
 	iov.SetLen(len(p))
 	lo, hi := splitOffset(off)
 	var n uintptr
 	var errno unix.Errno
-	if len(p) <= rawReadMax {
-		n, _, errno = unix.RawSyscall6(unix.SYS_PREADV2, uintptr(fd),
-			uintptr(unsafe.Pointer(&iov)), 1, lo, hi, unix.RWF_NOWAIT)
+	if quick {
+		n, _, errno = unix.RawSyscall6(trap, uintptr(fd), uintptr(unsafe.Pointer(&iov)), 1, lo, hi, flags)
 	} else {
-		n, _, errno = unix.Syscall6(unix.SYS_PREADV2, uintptr(fd),
-			uintptr(unsafe.Pointer(&iov)), 1, lo, hi, unix.RWF_NOWAIT)
+		n, _, errno = unix.Syscall6(trap, uintptr(fd), uintptr(unsafe.Pointer(&iov)), 1, lo, hi, flags)
 	}
-	runtime.KeepAlive(p)
-	if errno != 0 {
-		return 0, errno
-	}
-	return int(n), nil
-}
-
-func writeNowait(fd int, p []byte, off int64) (int, error) {
-	return pwritev2(fd, p, off, unix.RWF_NOWAIT)
-}
-
-func pwriteDsync(fd int, p []byte, off int64) (int, error) {
-	return pwritev2(fd, p, off, unix.RWF_DSYNC)
-}
-
-// pwritev2 is unix.Pwritev2 for one buffer, without its slices.
-func pwritev2(fd int, p []byte, off int64, flags uintptr) (int, error) {
-	iov := unix.Iovec{Base: unsafe.SliceData(p)}
-	iov.SetLen(len(p))
-	lo, hi := splitOffset(off)
-	n, _, errno := unix.Syscall6(unix.SYS_PWRITEV2, uintptr(fd),
-		uintptr(unsafe.Pointer(&iov)), 1, lo, hi, flags)
 	runtime.KeepAlive(p)
 	if errno != 0 {
 		return 0, errno

@@ -28,7 +28,7 @@ func (f *File) TryReadAt(p []byte, off int64) error {
 	case f.opts.Direct:
 		return handlers.ErrWouldBlock
 	case f.memory:
-		n, err = f.sys.pread(f.fd, p, off)
+		n, err = f.sys.readMemory(f.fd, p, off)
 	case f.noNowaitRead.Load():
 		return handlers.ErrWouldBlock
 	default:
@@ -68,14 +68,18 @@ func (f *File) TryWriteAt(p []byte, off int64) error {
 	if f.opts.Direct || f.opts.WriteThrough || len(p) > inlineWriteMax {
 		return handlers.ErrWouldBlock
 	}
-	if !f.memory && !f.noNowaitWrite.Load() {
+	if f.memory {
+		n, err := f.sys.writeMemory(f.fd, p, off)
+		return allOrBlock(n, len(p), err)
+	}
+	if !f.noNowaitWrite.Load() {
 		n, err := f.sys.writeNowait(f.fd, p, off)
 		if !unsupported(err) {
 			return allOrBlock(n, len(p), err)
 		}
 		f.noNowaitWrite.Store(true)
 	}
-	if !f.memory && !f.edgesInMemory(off, int64(len(p))) {
+	if !f.edgesInMemory(off, int64(len(p))) {
 		return handlers.ErrWouldBlock
 	}
 	start := now()
