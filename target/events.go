@@ -45,6 +45,19 @@ func (s *Session) takeUA() (ua UnitAttention, ok bool) {
 	return ua, true
 }
 
+// HasLocalEvents says whether CheckLocalEvents has anything to do. It takes no
+// lock, and changes nothing.
+func (c *Cmd) HasLocalEvents() bool {
+	if c.aborted.Load() {
+		return true
+	}
+	if c.internal {
+		return false // its parent has been looked at
+	}
+	s := c.sess
+	return s.uaPending.Load() || s.dev.reservedBy.Load() != nil || reserves(c.Op())
+}
+
 // CheckLocalEvents looks, right before the handler would get the command,
 // whether the target has to answer it itself: it was aborted, a unit
 // attention is due, or another session holds a reservation (rule R33). If so

@@ -30,6 +30,15 @@ func (c *Cmd) checkReservation() bool {
 	return true
 }
 
+// reserves: these commands make and end reservations.
+func reserves(op scsi.Opcode) bool {
+	switch op {
+	case scsi.OpReserve6, scsi.OpReserve10, scsi.OpRelease6, scsi.OpRelease10:
+		return true
+	}
+	return false
+}
+
 // passesReservation says whether the command is carried out under another
 // session's reservation: parse says so, and for some the standard leaves it to
 // nobody (SPC-2 5.5.1).

@@ -38,7 +38,8 @@ func (d *Device) poolOf(u *Ucmd) *sgv.Pool {
 // ALLOC_MEM reply has come.
 func (d *Device) AllocBuf(c *target.Cmd) target.Verdict {
 	u := c.Priv.(*Ucmd)
-	if u.data != nil { // entered again: the handler has given memory
+	switch {
+	case u.data != nil: // entered again: the handler has given memory
 		if !d.fillObject(u) {
 			c.FailBusy()
 			c.Complete()
@@ -46,24 +47,65 @@ func (d *Device) AllocBuf(c *target.Cmd) target.Verdict {
 		}
 		u.setBuf(c, u.obj.Data)
 		return target.Continue
+	case u.obj == nil: // parsed by the handler
+		b := d.takeBuffer(c)
+		d.mu.Lock()
+		d.useBuffer(u, b)
+		d.mu.Unlock()
 	}
-	n := totalLen(c)
-	u.buffCached = d.reuses(c)
-	u.clust = d.clust != nil && c.Session().Info.Clustered
-	obj, hit := d.poolOf(u).Get(n, u.buffCached)
-	u.obj = obj
-	if !hit {
-		return d.allocMiss(u, n)
+	if u.bufUcmd == nil {
+		return d.allocMiss(u, totalLen(c))
 	}
-	owner := obj.Owner.(*Ucmd)
+	u.setBuf(c, u.obj.Data)
+	return target.Continue
+}
+
+// buffer is an object of a pool on its way to a command.
+type buffer struct {
+	obj    *sgv.Object // nil: the command needs none
+	pool   *sgv.Pool
+	hit    bool // it has memory
+	cached bool // it goes back to the pool when the command is over
+	clust  bool
+}
+
+// takeBuffer takes what a parsed command needs out of the pool: an object, with
+// memory if there is an idle one.
+func (d *Device) takeBuffer(c *target.Cmd) (b buffer) {
+	if c.BufLen == 0 && c.OutBufLen == 0 {
+		return b
+	}
+	b.cached = d.reuses(c)
+	b.clust = d.clust != nil && c.Session().Info.Clustered
+	b.pool = d.pool
+	if b.clust {
+		b.pool = d.clust
+	}
+	b.obj, b.hit = b.pool.Get(totalLen(c), b.cached)
+	return b
+}
+
+// giveBack undoes takeBuffer.
+func (b *buffer) giveBack() {
+	if b.obj != nil {
+		b.pool.Put(b.obj, true)
+	}
+}
+
+// useBuffer makes b the object of u. Caller holds mu.
+func (d *Device) useBuffer(u *Ucmd, b buffer) {
+	if b.obj == nil {
+		return
+	}
+	u.obj, u.buffCached, u.clust = b.obj, b.cached, b.clust
+	if !b.hit {
+		return
+	}
+	owner := b.obj.Owner.(*Ucmd)
 	u.bufUcmd, u.ubuff = owner, owner.ubuff
-	u.setBuf(c, obj.Data)
-	d.mu.Lock()
 	d.setState(u, StateBufAllocing)
 	d.stats.PoolHits++
 	d.note(u, EvSGVHit)
-	d.mu.Unlock()
-	return target.Continue
 }
 
 // allocMiss asks the handler for n bytes, now or with EXEC (rules R49, R50).

@@ -178,6 +178,14 @@ command r2 read blocks=8`,
 		times: times(opKill, opStall),
 		depth: 5, switches: 1,
 	},
+	{
+		name: "stalls-events",
+		header: `device reuse=all on_free=ignore unit_attentions release_timeout=1s stalls
+command i1 inquiry
+command w2 write blocks=8`,
+		times: times(opKill, opStall),
+		depth: 5, switches: 1,
+	},
 }
 
 // times counts how often each action may be done.

@@ -8,10 +8,27 @@ import (
 // Parse creates the ucmd of a command and parses it, inside or by the
 // handler (rule R43). It implements target.DevHandler.
 func (d *Device) Parse(c *target.Cmd) target.Verdict {
+	err := d.parseStandard(c)
+	byHandler := d.parses(err)
+	var b buffer
+	switch {
+	case byHandler:
+		if err != nil {
+			parseExpected(c)
+		}
+		c.Timeout = handlerTimeout
+	case err != nil:
+		c.SetSense(scsi.SenseOf(err))
+		c.Complete()
+	default:
+		// Here already, so that a command whose buffer is there takes mu once.
+		b = d.takeBuffer(c)
+	}
 	d.mu.Lock()
 	if d.count >= d.limits.MaxUcmds {
 		d.stats.Refused++
 		d.mu.Unlock()
+		b.giveBack()
 		c.FailBusy()
 		c.Complete()
 		return target.Continue
@@ -22,26 +39,27 @@ func (d *Device) Parse(c *target.Cmd) target.Verdict {
 	u.onFreeType = d.onFree()
 	c.Priv = u
 	c.DevTag.Store(uint64(u.h) + 1)
-	d.mu.Unlock()
-
-	err := d.parseStandard(c)
-	unknown := err == scsi.ErrUnknownOpcode || err == scsi.ErrUnknownServiceAction
-	switch pt := d.parseType(); {
-	case pt == ParseCall, pt == ParseException && unknown:
-		if err != nil {
-			parseExpected(c)
-		}
-		c.Timeout = handlerTimeout
-		d.mu.Lock()
+	if byHandler {
 		d.setState(u, StateParsing)
 		d.addReady(u)
 		d.kickUnlock()
 		return target.Stop
-	case err != nil:
-		c.SetSense(scsi.SenseOf(err))
-		c.Complete()
 	}
+	d.useBuffer(u, b)
+	d.mu.Unlock()
 	return target.Continue
+}
+
+// parses says whether the handler parses a command of which the standard parse
+// said err (rule R43).
+func (d *Device) parses(err error) bool {
+	switch d.parseType() {
+	case ParseCall:
+		return true
+	case ParseException:
+		return err == scsi.ErrUnknownOpcode || err == scsi.ErrUnknownServiceAction
+	}
+	return false
 }
 
 // parseStandard fills in what the SBC tables know: nothing about devices

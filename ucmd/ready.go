@@ -104,20 +104,27 @@ func (d *Device) next() *Ucmd {
 				continue
 			}
 		case StateExecing:
-			c := u.cmd
-			d.mu.Unlock()
-			over := c.CheckLocalEvents()
-			if over {
-				d.mu.Lock()
-				d.note(u, EvUnready)
-				d.mu.Unlock()
-				c.Done()
-			}
-			d.mu.Lock()
-			if over {
+			if u.cmd.HasLocalEvents() && d.endLocally(u) {
 				continue
 			}
 		}
 		return u
 	}
+}
+
+// endLocally ends the command of u, which is just off the ready list, if the
+// target has to answer it itself; false: it has not. Caller holds mu, which is
+// released and taken again meanwhile.
+func (d *Device) endLocally(u *Ucmd) bool {
+	c := u.cmd
+	d.mu.Unlock()
+	over := c.CheckLocalEvents()
+	if over {
+		d.mu.Lock()
+		d.note(u, EvUnready)
+		d.mu.Unlock()
+		c.Done()
+	}
+	d.mu.Lock()
+	return over
 }
