@@ -32,7 +32,7 @@ func (d *Device) endMapping(u *Ucmd) bool {
 func (d *Device) abandonMapping() (n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for i := range d.hash {
+	for i := 0; i < len(d.hash); i++ { // it may grow
 		for u := d.hash[i]; u != nil; {
 			if !u.mapping || u.abandoned || u.cmd == nil {
 				u = u.hashNext

@@ -59,8 +59,8 @@ type Device struct {
 	// comments say so, the ucmds.
 	mu    steplock.Mutex
 	opt   Opt
-	hash  [hashSize]*Ucmd
-	count int
+	hash  []*Ucmd // a power of two of buckets, linked by hashNext
+	count int     // of ucmds in hash
 	nextH uint32
 	spare *Ucmd // ucmds to use again, linked by hashNext
 	// readyFirst, readyLast: the ready list; lastMgmt: the last management

@@ -7,7 +7,10 @@ import (
 	"scstuser/ucmd/sgv"
 )
 
-// hashSize is the number of buckets, keyed by the low bits of the handle.
+// hashSize is the number of buckets at first, keyed by the low bits of the
+// handle: the module's number. When there are more ucmds than buckets, there
+// will be twice as many buckets: a thousand connections have as many commands
+// as the module hardly ever sees.
 const hashSize = 64
 
 // Ucmd is one command on its way through the handler, or the owner of a
@@ -96,22 +99,52 @@ func (d *Device) insert(u *Ucmd) {
 	}
 	u.h = d.nextH
 	d.nextH++
-	b := &d.hash[u.h%hashSize]
-	u.hashPrev, u.hashNext = nil, *b
-	if *b != nil {
-		(*b).hashPrev = u
-	}
-	*b = u
 	d.count++
+	if d.count > len(d.hash) {
+		d.growHash()
+	}
+	d.enter(u)
 	d.stats.peak(d.count)
 	d.gen++
 	d.note(u, EvInserted)
 }
 
+// bucket is where the ucmd of a handle is, if there is one. Caller holds mu.
+func (d *Device) bucket(h uint32) **Ucmd { return &d.hash[int(h)&(len(d.hash)-1)] }
+
+// enter puts u at the front of its bucket. Caller holds mu.
+func (d *Device) enter(u *Ucmd) {
+	b := d.bucket(u.h)
+	u.hashPrev, u.hashNext = nil, *b
+	if *b != nil {
+		(*b).hashPrev = u
+	}
+	*b = u
+}
+
+// growHash doubles the number of buckets. What is in bucket i stays there or
+// moves behind all that there were, so that a walk from bucket 0 to the last
+// one, which lets go of mu meanwhile, misses nobody. Caller holds mu.
+func (d *Device) growHash() {
+	old := d.hash
+	d.hash = make([]*Ucmd, 2*len(old))
+	for _, u := range old {
+		// From the last to the first: the order in a bucket is kept.
+		var last *Ucmd
+		for ; u != nil; u = u.hashNext {
+			last = u
+		}
+		for u = last; u != nil; u = last {
+			last = u.hashPrev
+			d.enter(u)
+		}
+	}
+}
+
 // find looks a handle up. Caller holds mu. What is in the hash is alive: a
 // ucmd leaves it under the same lock that drops its last reference.
 func (d *Device) find(h uint32) *Ucmd {
-	for u := d.hash[h%hashSize]; u != nil; u = u.hashNext {
+	for u := *d.bucket(h); u != nil; u = u.hashNext {
 		if u.h == h {
 			return u
 		}
@@ -138,7 +171,7 @@ func (d *Device) newUcmd(s State) *Ucmd {
 // free takes a ucmd without references out of the hash. Caller holds mu.
 func (d *Device) free(u *Ucmd) {
 	if u.hashPrev == nil {
-		d.hash[u.h%hashSize] = u.hashNext
+		*d.bucket(u.h) = u.hashNext
 	} else {
 		u.hashPrev.hashNext = u.hashNext
 	}

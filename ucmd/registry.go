@@ -61,7 +61,8 @@ func (r *Registry) Register(desc Desc, mem Memory, obs Observer) (*Device, error
 	}
 	desc.Opt = desc.parsable(desc.Opt)
 	d := &Device{
-		reg: r, desc: desc, limits: r.limits, maxAlloc: r.limits.maxAlloc(), mem: mem, obs: obs,
+		hash: make([]*Ucmd, hashSize),
+		reg:  r, desc: desc, limits: r.limits, maxAlloc: r.limits.maxAlloc(), mem: mem, obs: obs,
 		opt: desc.Opt, nonBlocking: desc.NonBlocking,
 		patience: r.limits.ReleaseTimeout,
 		done:     make(chan struct{}), wake: make(chan struct{}, 1),

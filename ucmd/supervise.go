@@ -170,9 +170,10 @@ type overdue struct {
 // the lock between buckets, so that it holds up nobody for long.
 func (d *Device) findOverdue(limit time.Duration) (found []overdue, next time.Duration) {
 	next = limit
-	for i := range d.hash {
+	for i, buckets := 0, 1; i < buckets; i++ {
 		now := target.Now()
 		d.mu.Lock()
+		buckets = len(d.hash) // it may grow
 		for u := d.hash[i]; u != nil; u = u.hashNext {
 			if !u.withHandler() || u.held.told {
 				continue

@@ -107,7 +107,7 @@ func (d *Device) unjamDevice() (left int) {
 	d.mu.Lock()
 	for again := true; again; {
 		left, again = 0, false
-		for i := range d.hash {
+		for i := 0; i < len(d.hash); i++ { // it may grow
 			for u := d.hash[i]; u != nil; {
 				if d.unjamSeen(u) {
 					again = true

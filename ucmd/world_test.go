@@ -842,7 +842,7 @@ func (d *Device) checkState() error {
 			switch {
 			case sum != u.ref || u.ref <= 0:
 				return fmt.Errorf("I2: h=%d: ref %d, owners %v", u.h, u.ref, u.owners)
-			case u.hashPrev != prev || int(u.h%hashSize) != i || u.dev != d:
+			case u.hashPrev != prev || int(u.h)&(len(d.hash)-1) != i || u.dev != d:
 				return fmt.Errorf("h=%d: not where it belongs in the hash", u.h)
 			case u.sentToUser && !u.seenByUser:
 				return fmt.Errorf("h=%d: sent but not seen", u.h)
