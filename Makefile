@@ -64,6 +64,10 @@ explore: ## every schedule of the lifecycle that EXPLORETIME (60s) for each plan
 bench: deps ## speed, side by side with nbdkit and qemu-nbd; ARGS='...' goes to the program
 	$(GO) run ./internal/nbdbench $(ARGS)
 
+.PHONY: bench-scale
+bench-scale: ## what a request costs with 1 to 1000 connections and exports; half a minute
+	$(GO) run ./internal/nbdscale $(ARGS)
+
 .PHONY: bench-ioctl
 bench-ioctl: ## what a command costs through the node, with handlers in C and Go in their own processes; needs root and /dev/fuse
 	$(GO) run ./internal/benchioctl $(ARGS)

@@ -20,7 +20,7 @@ func (load) Name() string { return "nbdload" }
 // Run implements Client.
 func (load) Run(ctx context.Context, e proc.Endpoint, _ int64, p Point, d time.Duration) (Measurement, error) {
 	dial := func(ctx context.Context) (net.Conn, error) { return e.Dial(ctx) }
-	r, err := nbdload.Run(ctx, dial, "", nbdload.Load{
+	r, err := nbdload.Run(ctx, dial, nbdload.Load{
 		Connections: p.Jobs, Depth: p.Depth, BlockSize: p.BlockSize,
 		Write: p.Write, Random: p.Random, Duration: d,
 	})

@@ -27,12 +27,12 @@ const (
 )
 
 // connect makes the connection of worker i and negotiates.
-func connect(ctx context.Context, dial func(context.Context) (net.Conn, error), export string, l *Load, i int) (*worker, error) {
+func connect(ctx context.Context, dial func(context.Context) (net.Conn, error), l *Load, i int) (*worker, error) {
 	c, err := dial(ctx)
 	if err != nil {
 		return nil, err
 	}
-	size, err := handshake(c, export)
+	size, err := handshake(c, l.export(i))
 	if err != nil {
 		c.Close()
 		return nil, fmt.Errorf("negotiate with the server: %w", err)

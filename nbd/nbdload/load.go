@@ -23,6 +23,20 @@ type Load struct {
 	Write, Random bool
 	// Duration is how long requests are sent.
 	Duration time.Duration
+	// Exports are the names of the exports that the connections use in turn;
+	// nil: all use the default one.
+	Exports []string
+	// Begin, if not nil, is called once: all connections are there, and no
+	// request has been sent.
+	Begin func()
+}
+
+// export is the export of connection i.
+func (l *Load) export(i int) string {
+	if len(l.Exports) == 0 {
+		return ""
+	}
+	return l.Exports[i%len(l.Exports)]
 }
 
 // Result is what came back.
@@ -48,9 +62,9 @@ func (l *Load) check() error {
 // maxBlock is what every server takes.
 const maxBlock = 32 << 20
 
-// Run connects to the export of that name with dial and puts the load on it.
-// Any request that fails, and ctx, ends it with an error.
-func Run(ctx context.Context, dial func(context.Context) (net.Conn, error), export string, l Load) (Result, error) {
+// Run connects to a server with dial and puts the load on it. Any request that
+// fails, and ctx, ends it with an error.
+func Run(ctx context.Context, dial func(context.Context) (net.Conn, error), l Load) (Result, error) {
 	if err := l.check(); err != nil {
 		return Result{}, err
 	}
@@ -58,7 +72,7 @@ func Run(ctx context.Context, dial func(context.Context) (net.Conn, error), expo
 	defer cancel(nil)
 	workers := make([]*worker, l.Connections)
 	for i := range workers {
-		w, err := connect(ctx, dial, export, &l, i)
+		w, err := connect(ctx, dial, &l, i)
 		if err != nil {
 			for _, w := range workers[:i] {
 				w.conn.Close()
@@ -73,6 +87,9 @@ func Run(ctx context.Context, dial func(context.Context) (net.Conn, error), expo
 		}
 	})
 	defer stop()
+	if l.Begin != nil {
+		l.Begin()
+	}
 	start := time.Now()
 	end := start.Add(l.Duration)
 	var wg sync.WaitGroup

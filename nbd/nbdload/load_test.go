@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -30,6 +31,7 @@ type peer struct {
 	mu       sync.Mutex
 	requests []request
 	deepest  int // the most requests that were there at once
+	exports  []string
 	ended    int // connections that were ended by DISC
 	wg       sync.WaitGroup
 }
@@ -61,9 +63,13 @@ func (p *peer) serve(c net.Conn) {
 	if _, err := io.ReadFull(r, head); err != nil {
 		return
 	}
-	if _, err := io.CopyN(io.Discard, r, int64(binary.BigEndian.Uint32(head[16:]))); err != nil {
+	option := make([]byte, binary.BigEndian.Uint32(head[16:]))
+	if _, err := io.ReadFull(r, option); err != nil {
 		return
 	}
+	p.mu.Lock()
+	p.exports = append(p.exports, string(option[4:4+binary.BigEndian.Uint32(option)]))
+	p.mu.Unlock()
 	reply := func(typ uint32, data []byte) {
 		b := binary.BigEndian.AppendUint64(nil, 0x3e889045565a9)
 		b = binary.BigEndian.AppendUint32(b, optGo)
@@ -149,7 +155,7 @@ func TestRun(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			p := &peer{size: tt.size}
 			tt.load.Duration = 30 * time.Millisecond
-			r, err := Run(t.Context(), p.dial, "x", tt.load)
+			r, err := Run(t.Context(), p.dial, tt.load)
 			p.wg.Wait()
 			if err != nil {
 				t.Fatal(err)
@@ -193,7 +199,7 @@ func TestRunFails(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			l := good
 			tt.load(&l)
-			_, err := Run(t.Context(), tt.peer.dial, "x", l)
+			_, err := Run(t.Context(), tt.peer.dial, l)
 			tt.peer.wg.Wait()
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want %q", err, tt.want)
@@ -206,9 +212,25 @@ func TestRunIsCancelled(t *testing.T) {
 	p := &peer{size: 1 << 20}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	_, err := Run(ctx, p.dial, "x", Load{Connections: 2, Depth: 4, BlockSize: 4096, Duration: time.Hour})
+	_, err := Run(ctx, p.dial, Load{Connections: 2, Depth: 4, BlockSize: 4096, Duration: time.Hour})
 	p.wg.Wait()
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestRunTakesExportsInTurn(t *testing.T) {
+	begun := 0
+	p := &peer{size: 1 << 20}
+	_, err := Run(t.Context(), p.dial, Load{Connections: 5, Depth: 1, BlockSize: 4096, Duration: time.Millisecond, Exports: []string{"a", "b"}, Begin: func() { begun++ }})
+	p.wg.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"a", "b", "a", "b", "a"}; !slices.Equal(p.exports, want) {
+		t.Errorf("exports %q, want %q", p.exports, want)
+	}
+	if begun != 1 {
+		t.Errorf("it began %d times", begun)
 	}
 }

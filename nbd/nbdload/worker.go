@@ -37,11 +37,21 @@ type worker struct {
 	latency  Histogram
 }
 
-// inSize is the most that is received at once.
-const inSize = 512 << 10
+// maxReceive is the most that is received at once, in bytes.
+const maxReceive = 512 << 10
+
+// receiveSize is how much a worker can receive at once: all that it is owed, if
+// that is not too much. A thousand workers are to leave the server some cache.
+func (l *Load) receiveSize() int {
+	reply := replySize
+	if !l.Write {
+		reply += l.BlockSize
+	}
+	return min(maxReceive, max(l.Depth*reply, 4096))
+}
 
 func newWorker(c net.Conn, l *Load, i int, size uint64) *worker {
-	w := &worker{conn: c, load: l, cookie: -1, in: make([]byte, inSize), sent: make([]time.Time, l.Depth)}
+	w := &worker{conn: c, load: l, cookie: -1, in: make([]byte, l.receiveSize()), sent: make([]time.Time, l.Depth)}
 	all := size / uint64(l.BlockSize)
 	w.blocks = max(all/uint64(l.Connections), 1)
 	w.first = w.blocks * uint64(i) % all
