@@ -2,6 +2,8 @@ package handlers
 
 import (
 	"errors"
+
+	"scstuser/ucmd"
 )
 
 // ErrWouldBlock is what the non-blocking attempts of a Backing return when
@@ -43,6 +45,14 @@ type NonBlocker interface {
 	TryReadAt(p []byte, off int64) error
 	// TryWriteAt is WriteAt into the page cache; otherwise ErrWouldBlock.
 	TryWriteAt(p []byte, off int64) error
+}
+
+// FileReader is a NonBlocker whose bytes are in a file, from where they can be
+// sent without being copied.
+type FileReader interface {
+	// TryFile returns where the n bytes at off are, if all of them are in
+	// memory, so that sending them hardly ever waits; false otherwise.
+	TryFile(off, n int64) (ucmd.FileRange, bool)
 }
 
 // Syncer is a Backing with a volatile write cache.

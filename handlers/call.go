@@ -92,7 +92,7 @@ func (s *server) finish(x *call, reply *ucmd.Reply) {
 		// No reply can say that (rule R57); the port would refuse it.
 		r.Fail(scsi.SenseAbortedInternalFailure)
 	}
-	reply.Type, reply.Status, reply.RespDataLen = ucmd.ReplyCompleted, r.Status, r.RespLen
+	reply.Type, reply.Status, reply.RespDataLen, reply.File = ucmd.ReplyCompleted, r.Status, r.RespLen, r.File
 	if sense, ok := r.Sense(); ok && r.Status == scsi.CheckCondition {
 		reply.Sense = s.encode(sense)
 	}

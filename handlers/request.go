@@ -26,6 +26,9 @@ type Request struct {
 	Status scsi.Status
 	// RespLen is how many bytes of Buf are the answer; 0 for writes (rule R57).
 	RespLen int32
+	// File is where the answer is, if that is in a file and not in Buf. Only
+	// TryExec may set it, and only if Sub.TakesFile is set.
+	File ucmd.FileRange
 	// sense is what Fail left; it is encoded when the reply is built.
 	sense  scsi.Sense
 	failed bool
@@ -39,14 +42,14 @@ func (r *Request) Reset(sub *ucmd.Subcommand, cdb, buf []byte) {
 
 // again makes r ready for Exec after TryExec has declined.
 func (r *Request) again() {
-	r.Status, r.RespLen, r.failed = scsi.Good, 0, false
+	r.Status, r.RespLen, r.failed, r.File = scsi.Good, 0, false, ucmd.FileRange{}
 }
 
 // Fail ends the command with CHECK CONDITION and the given sense. The data
 // phase is dropped.
 func (r *Request) Fail(s scsi.Sense) {
 	r.Status = scsi.CheckCondition
-	r.RespLen = 0
+	r.RespLen, r.File = 0, ucmd.FileRange{}
 	r.sense, r.failed = s, true
 }
 

@@ -40,5 +40,7 @@ func (p *plain) send(v *vector, wait bool) error {
 	return nil
 }
 
+func (p *plain) sendsFiles() bool { return false }
+
 func (p *plain) stopReading(then time.Time) { _ = p.c.SetReadDeadline(then) }
 func (p *plain) stopSending(then time.Time) { _ = p.c.SetWriteDeadline(then) }

@@ -1,11 +1,15 @@
 package nbd
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"scstuser/target"
+)
 
 // encodeSimple makes a simple reply: errno is set, and the data of a READ.
 func (r *request) encodeSimple() {
 	if r.errno != errnoNone {
-		r.data = nil
+		r.data, r.file = nil, target.FileRange{}
 	}
 	putSimpleReply(r.hdr[:], r.errno, r.h.cookie)
 	r.hdrLen = simpleReplySize
@@ -48,7 +52,7 @@ func (r *request) encodeError() {
 	if r.located {
 		r.data = binary.BigEndian.AppendUint64(r.data, r.errorAt)
 	}
-	r.more = nil
+	r.more, r.file = nil, target.FileRange{}
 }
 
 // errorText is what is said of an error that nothing else is known about.
@@ -82,7 +86,11 @@ func (r *request) size() int {
 // addTo appends the encoded reply to what is sent.
 func (r *request) addTo(v *vector) {
 	v.add(r.hdr[:r.hdrLen])
-	v.add(r.data)
+	if r.file.Source != nil {
+		v.addFile(r.data, r.file)
+	} else {
+		v.add(r.data)
+	}
 	for _, p := range r.more {
 		v.add(p)
 	}

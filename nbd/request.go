@@ -22,7 +22,9 @@ type request struct {
 	// reply once it is encoded; hdrLen bytes of hdr are used.
 	errno uint32
 	data  []byte
-	more  [][]byte
+	// file, if it is one, has what data has room for.
+	file target.FileRange
+	more [][]byte
 	// mute: the payload has not arrived whole; there is no reply.
 	mute bool
 
@@ -173,6 +175,9 @@ func (r *request) free() {
 		r.call, r.more, r.runs, r.run = nil, nil, r.runs[:0], 0
 	}
 	r.c, r.data, r.payload = nil, nil, nil
+	if r.file.Source != nil {
+		r.file = target.FileRange{}
+	}
 	r.mute, r.phase = false, phaseNone
 	r.step, r.syncAfter, r.taken, r.tries, r.rerun = stepMain, false, false, 0, false
 	requests.Put(r)

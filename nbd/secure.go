@@ -114,6 +114,9 @@ func (v *vector) take(p []byte) int {
 	return n
 }
 
+// sendsFiles implements transport: what is sent has to be encrypted.
+func (s *secure) sendsFiles() bool { return false }
+
 // stopReading implements transport.
 func (s *secure) stopReading(then time.Time) { _ = s.conn.SetReadDeadline(then) }
 

@@ -41,6 +41,7 @@ type socket struct {
 		errn syscall.Errno
 		iov  []unix.Iovec
 		msg  unix.Msghdr
+		file fileSender
 	}
 }
 
@@ -122,16 +123,14 @@ func (s *socket) send(v *vector, wait bool) error {
 func (s *socket) writeReady(fd uintptr) bool {
 	tx := &s.tx
 	for tx.errn = 0; !tx.v.sent(); {
-		tx.iov = tx.iov[:0]
-		off := tx.v.off
-		for _, p := range tx.v.parts[tx.v.idx:min(len(tx.v.parts), tx.v.idx+maxIov)] {
-			tx.iov = appendIovec(tx.iov, p[off:])
-			off = 0
+		var n int
+		var e syscall.Errno
+		file := tx.v.nextFile()
+		if file != nil && file.idx == tx.v.idx {
+			n, e = s.sendPart(fd, file)
+		} else {
+			n, e = s.sendParts(fd, file)
 		}
-		tx.msg.Iov = &tx.iov[0]
-		tx.msg.SetIovlen(len(tx.iov))
-		n, e := retried(unix.SYS_SENDMSG, fd, &tx.msg, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-		clear(tx.iov)
 		if e != 0 {
 			tx.errn = e
 			return e != unix.EAGAIN || !tx.wait
@@ -140,6 +139,38 @@ func (s *socket) writeReady(fd uintptr) bool {
 	}
 	return true
 }
+
+// sendParts sends what is in memory, up to the next part that is in a file.
+func (s *socket) sendParts(fd uintptr, file *filePart) (int, syscall.Errno) {
+	tx := &s.tx
+	end, flags := len(tx.v.parts), uintptr(unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+	if file != nil {
+		end, flags = file.idx, flags|unix.MSG_MORE // a packet of its own would be wasted on a header
+	}
+	tx.iov = tx.iov[:0]
+	off := tx.v.off
+	for _, p := range tx.v.parts[tx.v.idx:min(end, tx.v.idx+maxIov)] {
+		tx.iov = appendIovec(tx.iov, p[off:])
+		off = 0
+	}
+	tx.msg.Iov = &tx.iov[0]
+	tx.msg.SetIovlen(len(tx.iov))
+	n, e := retried(unix.SYS_SENDMSG, fd, &tx.msg, flags)
+	clear(tx.iov)
+	return n, e
+}
+
+// sendPart sends from the part that is in a file, and is next.
+func (s *socket) sendPart(fd uintptr, file *filePart) (int, syscall.Errno) {
+	v := s.tx.v
+	n, copied, e := s.tx.file.send(fd, v.parts[v.idx][v.off:], file.from, v.off)
+	if copied {
+		file.idx = -1 // it is in memory now
+	}
+	return n, e
+}
+
+func (s *socket) sendsFiles() bool { return true }
 
 // appendIovec appends p, which is not empty.
 func appendIovec(iov []unix.Iovec, p []byte) []unix.Iovec {

@@ -33,6 +33,8 @@ func (r *request) submit() {
 	r.taken = false
 	cdb := r.cdb()
 	r.cmd.Init(cdb.Slice(), scsi.QueueSimple)
+	// Parts of other requests, and pieces of sparse READs, are looked at.
+	r.cmd.TakesFile = r.h.typ == cmdRead && r.step == stepMain && r.call == nil && len(r.runs) == 0 && r.c.tr.sendsFiles()
 	r.c.sess.Submit(&r.cmd)
 }
 
@@ -185,7 +187,7 @@ func (r *request) good() (over bool) {
 	case r.step == stepMap:
 		return r.mapped()
 	case r.h.typ == cmdRead:
-		r.data = r.cmd.Data()
+		r.data, r.file = r.cmd.Data(), r.cmd.File
 		if uint64(len(r.data)) != r.left*uint64(r.c.exp.blockSize) {
 			r.fail(refuseShortAnswer)
 		}

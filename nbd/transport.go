@@ -5,6 +5,8 @@ import (
 	"net"
 	"syscall"
 	"time"
+
+	"scstuser/target"
 )
 
 // errWouldBlock: the client takes no more bytes now.
@@ -24,6 +26,8 @@ type transport interface {
 	// wait it returns when all of v is sent; without, it may return
 	// errWouldBlock before that, and has not waited.
 	send(v *vector, wait bool) error
+	// sendsFiles says whether send takes parts that are in files.
+	sendsFiles() bool
 	// stopReading makes recv fail with os.ErrDeadlineExceeded from then on.
 	stopReading(then time.Time)
 	// stopSending makes send fail in that way.
@@ -44,6 +48,9 @@ func newTransport(c net.Conn) transport {
 // vector is a list of byte slices to be sent, and how far it has been sent.
 type vector struct {
 	parts [][]byte
+	// files says which of the parts are in files, in their order; only a
+	// transport that sends files gets any.
+	files []filePart
 	// idx, off: parts[:idx] are sent whole, and off bytes of parts[idx].
 	idx, off int
 }
@@ -53,6 +60,30 @@ func (v *vector) add(p []byte) {
 	if len(p) > 0 {
 		v.parts = append(v.parts, p)
 	}
+}
+
+// filePart is a part of a vector that only has room for the bytes, which are
+// in a file.
+type filePart struct {
+	idx  int // of the part
+	from target.FileRange
+}
+
+// addFile appends a part that is in a file.
+func (v *vector) addFile(p []byte, from target.FileRange) {
+	v.files = append(v.files, filePart{len(v.parts), from})
+	v.add(p)
+}
+
+// nextFile is the first part in a file that is not sent yet, nil if there is
+// none.
+func (v *vector) nextFile() *filePart {
+	for i := range v.files {
+		if v.files[i].idx >= v.idx {
+			return &v.files[i]
+		}
+	}
+	return nil
 }
 
 // sent says whether nothing is left.
@@ -75,5 +106,6 @@ func (v *vector) advance(n int) {
 // reset makes v empty and forgets the parts.
 func (v *vector) reset() {
 	clear(v.parts)
-	v.parts, v.idx, v.off = v.parts[:0], 0, 0
+	clear(v.files)
+	v.parts, v.files, v.idx, v.off = v.parts[:0], v.files[:0], 0, 0
 }

@@ -54,6 +54,14 @@ type Cmd struct {
 	Buf    []byte
 	OutBuf []byte
 
+	// TakesFile says that the front end can send the data of a read from a
+	// file. It sets that between Init and Submit.
+	TakesFile bool
+	// File, if there is one, has the bytes of a read that Buf has room for: the
+	// handler has not copied them, and what Buf has is not to be sent. It is
+	// set with Done, and only if TakesFile is.
+	File FileRange
+
 	// Status is the outcome once the command is done.
 	Status scsi.Status
 	// RespLen is how many bytes of Buf go to the initiator.
@@ -132,6 +140,7 @@ func (c *Cmd) Init(cdb []byte, q scsi.QueueType) {
 	c.Dir, c.LBA, c.DataLen, c.BufLen, c.OutBufLen = scsi.DirNone, 0, 0, 0, 0
 	c.Timeout, c.OpFlags = 0, 0
 	c.Buf, c.OutBuf = nil, nil
+	c.TakesFile, c.File = false, FileRange{}
 	c.Status, c.RespLen, c.Delivery = scsi.Good, 0, Delivered
 	c.sess, c.handler, c.state = nil, nil, stateNew
 	c.kept, c.received, c.repeats = nil, false, 0
@@ -196,7 +205,7 @@ func (c *Cmd) Completed() bool { return c.completed }
 // Sense returns the sense bytes that go with CHECK CONDITION; only read them.
 func (c *Cmd) Sense() []byte { return c.sense[:c.senseLen] }
 
-// Data returns what a read answers.
+// Data returns what a read answers; with File, room for it.
 func (c *Cmd) Data() []byte { return c.Buf[:min(int(c.RespLen), len(c.Buf))] }
 
 // SetStatus makes st the outcome, without sense.

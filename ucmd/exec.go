@@ -19,7 +19,7 @@ func (d *Device) fillExec(u *Ucmd, s *Subcommand) {
 	c := u.cmd
 	d.fillCommon(u, s)
 	s.LBA, s.DataLen, s.BufLen, s.OutBufLen = c.LBA, c.DataLen, c.BufLen, c.OutBufLen
-	s.Timeout = c.Timeout
+	s.Timeout, s.TakesFile = c.Timeout, c.TakesFile
 	s.PBuf = u.ubuff
 	if u.ubuff == 0 {
 		s.AllocLen = u.allocLen
@@ -74,6 +74,9 @@ func (d *Device) execCompleted(u *Ucmd, r *Reply) error {
 		c.SetSenseBytes(r.Sense)
 	}
 	c.RespLen = r.RespDataLen
+	if c.TakesFile && c.RespLen > 0 {
+		c.File = r.File
+	}
 	var err error
 	if r.BadSense {
 		err = errEFAULT // the command goes on without sense (fact 37)

@@ -1,6 +1,9 @@
 package ucmd
 
-import "scstuser/scsi"
+import (
+	"scstuser/scsi"
+	"scstuser/target"
+)
 
 // PageSize is the page size of the interface: pool classes, alignment rules
 // and alloc_len are counted in it (rules R38, R50, R51).
@@ -86,10 +89,14 @@ type Subcommand struct {
 	CmdSNSet      bool           // TM_RECEIVED
 	Sess          *SessInfo      // ATTACH_SESS
 	Remap         *RemapSegment  // EXT_COPY_REMAP
+	TakesFile     bool           // EXEC: Reply.File may be set; never for a handler in another process
 	ParentHandle  uint32         // never set, as on the module (rule R21)
 	ParentDataLen int32          // never set
 	PartialOffset int32          // never set
 }
+
+// FileRange is a place in a file.
+type FileRange = target.FileRange
 
 // SessInfo is what ATTACH_SESS tells about the new session (rule R39).
 type SessInfo struct {
@@ -144,6 +151,12 @@ type Reply struct {
 	BufLen      int32          // PARSE
 	OutBufLen   int32          // PARSE
 	OpFlags     uint32         // PARSE
+
+	// File says, with EXEC and if TakesFile was set, that the first RespDataLen
+	// bytes of the answer are in a file, and have not been written to the
+	// buffer, which there is all the same. They stay as they are there until
+	// ON_FREE_CMD would come, but for what other commands write.
+	File FileRange
 
 	// WriteSame are the ranges of a DO_WRITE_SAME reply, WSLen the bytes that
 	// the handler declared for them, 16 each; 0 is the whole CDB's range.

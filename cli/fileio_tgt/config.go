@@ -3,6 +3,7 @@ package main
 import (
 	"time"
 
+	"scstuser/handlers/disk"
 	"scstuser/handlers/fileio"
 	"scstuser/nbd"
 	"scstuser/ucmd/sgv"
@@ -95,6 +96,7 @@ type config struct {
 	NonBlocking bool
 	MultiCmd    int // the most commands that one fetch delivers, at least 1
 	Inline      bool
+	SendFile    int64         // bytes from which on reads are sent from the page cache; 0: never
 	CmdTimeout  time.Duration // 0: none
 	CmdAction   cmdAction
 
@@ -150,6 +152,7 @@ func defaultConfig() *config {
 		MemReuse:         reuseAll,
 		MultiCmd:         1,
 		Inline:           true,
+		SendFile:         disk.DefaultFileRead,
 		CmdAction:        cmdReport,
 		MaxUcmds:         65536,
 		AttachTimeout:    5 * time.Second,
@@ -270,4 +273,12 @@ func (c *config) checkDebug() error {
 			levelValue{&c.LogLevel})
 	}
 	return nil
+}
+
+// fileRead is SendFile as the disk takes it.
+func (c *config) fileRead() int {
+	if c.SendFile == 0 {
+		return -1
+	}
+	return int(c.SendFile)
 }

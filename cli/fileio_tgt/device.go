@@ -76,6 +76,7 @@ func openDisk(cfg *config, e exportConfig, open func(*config, exportConfig) (med
 		// A megabyte that is in the page cache is copied in about 100 us; on
 		// another goroutine it would be sent from a cold processor cache.
 		InlineRead: 1 << 20, InlineWrite: 1 << 20,
+		FileRead: cfg.fileRead(),
 	})
 	if err != nil {
 		return nil, errors.Join(err, d.backing.Close())

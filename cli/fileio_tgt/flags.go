@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"scstuser/handlers/disk"
 	"scstuser/handlers/fileio"
 	"scstuser/ucmd/sgv"
 )
@@ -107,6 +108,14 @@ var options = []option{
 		usage: "Carry out what need not wait (data that is in the page cache) on the goroutine that received it " +
 			"instead of handing it to a handler thread. --inline=false sends every command through the threads.",
 		bind: func(c *config) value { return switchValue{&c.Inline} },
+	},
+	{
+		name: "sendfile", category: catCommand, arg: "SIZE", device: true,
+		usage: "Send reads of at least this many bytes, K, M or G that are in the page cache from there, without " +
+			"copying them (sendfile(2)); not with TLS or --direct. Needs Linux 6.5. 0: never.",
+		bind: func(c *config) value {
+			return byteCount{sizeValue{p: &c.SendFile, unit: 1, min: 0, max: 1 << 30, example: disk.DefaultFileRead}}
+		},
 	},
 	{
 		name: "parse", short: "p", category: catCommand, arg: "TYPE", device: true,

@@ -19,7 +19,7 @@ import (
 var notWithDevice = []string{
 	"listen", "max_connections", "max_inflight", "max_inflight_bytes", "handshake_timeout",
 	"socket_mode", "socket_owner", "tls", "tls_certificates", "tls_verify_peer", "allow", "idle_timeout", "keepalive", "attach",
-	"inline", "max_cached", "debug", "max_ucmds", "cmd_timeout", "cmd_timeout_action",
+	"inline", "sendfile", "max_cached", "debug", "max_ucmds", "cmd_timeout", "cmd_timeout_action",
 	"attach_timeout", "suspend_timeout", "release_timeout", "control", "metrics", "record",
 }
 

@@ -20,6 +20,7 @@ type Disk struct {
 
 	// What the Backing can do besides; nil if it can't.
 	nonBlocker handlers.NonBlocker
+	fileReader handlers.FileReader
 	syncer     handlers.Syncer
 	durableW   handlers.DurableWriter
 	puncher    handlers.Puncher
@@ -77,6 +78,7 @@ func New(b handlers.Backing, o Options) (*Disk, error) {
 		chunks:   newChunkPool(),
 	}
 	d.nonBlocker, _ = b.(handlers.NonBlocker)
+	d.fileReader, _ = b.(handlers.FileReader)
 	d.syncer, _ = b.(handlers.Syncer)
 	d.durableW, _ = b.(handlers.DurableWriter)
 	d.puncher, _ = b.(handlers.Puncher)

@@ -20,6 +20,7 @@ const (
 	DefaultBlockSize    = 512
 	DefaultInlineRead   = 128 << 10
 	DefaultInlineWrite  = 64 << 10
+	DefaultFileRead     = 64 << 10
 	DefaultMaxTransfer  = 32 << 20
 	DefaultMaxWriteSame = 4 << 30
 	DefaultMaxUnmap     = 4 << 30
@@ -64,6 +65,9 @@ type Options struct {
 	// InlineRead and InlineWrite bound what TryExec transfers; negative:
 	// nothing.
 	InlineRead, InlineWrite int
+	// FileRead is the length from which TryExec leaves what is read in the
+	// file, if the front end can send it from there; negative: it never does.
+	FileRead int
 
 	// MaxTransfer bounds one READ, WRITE or VERIFY.
 	MaxTransfer int64
@@ -90,6 +94,7 @@ func (o *Options) EnsureDefaults() error {
 	o.PhysicalBlockSize = or(o.PhysicalBlockSize, max(o.BlockSize, defaultPhysicalBlock))
 	o.InlineRead = or(o.InlineRead, DefaultInlineRead)
 	o.InlineWrite = or(o.InlineWrite, DefaultInlineWrite)
+	o.FileRead = or(o.FileRead, DefaultFileRead)
 	o.MaxTransfer = or(o.MaxTransfer, DefaultMaxTransfer)
 	o.MaxWriteSame = or(o.MaxWriteSame, DefaultMaxWriteSame)
 	o.MaxUnmap = or(o.MaxUnmap, DefaultMaxUnmap)

@@ -56,6 +56,12 @@ func (d *Disk) tryRead(r *handlers.Request, c scsi.Command) bool {
 	if !ok {
 		return true
 	}
+	if d.readsFile(r, len(p)) {
+		if f, ok := d.fileReader.TryFile(int64(c.LBA<<d.shift), int64(len(p))); ok {
+			r.File, r.RespLen = f, int32(len(p))
+			return true
+		}
+	}
 	if len(p) > 0 {
 		if d.nonBlocker == nil || len(p) > d.opts.InlineRead || d.nonBlocker.TryReadAt(p, int64(c.LBA<<d.shift)) != nil {
 			// Whatever the error was, read finds it again and where.
@@ -64,6 +70,11 @@ func (d *Disk) tryRead(r *handlers.Request, c scsi.Command) bool {
 	}
 	r.RespLen = int32(len(p))
 	return true
+}
+
+// readsFile says whether n bytes are worth being left in the file.
+func (d *Disk) readsFile(r *handlers.Request, n int) bool {
+	return d.fileReader != nil && d.opts.FileRead > 0 && n >= d.opts.FileRead && r.Sub.TakesFile
 }
 
 // write is WRITE 6, 10, 12 and 16. DPO is a hint.

@@ -9,6 +9,7 @@ import (
 
 	"scstuser/handlers"
 	"scstuser/scsi"
+	"scstuser/ucmd"
 )
 
 var (
@@ -409,5 +410,57 @@ func TestReadAndWriteDoNotAllocate(t *testing.T) {
 				t.Errorf("%v, FUA %v, blocking %v: %v allocations, %v", c.Op, c.FUA, blocking, n, r.Status)
 			}
 		}
+	}
+}
+
+// inFile is a backing whose bytes are in a file.
+type inFile struct {
+	handlers.Backing
+	handlers.NonBlocker
+	cold bool
+}
+
+func (b inFile) TryFile(off, _ int64) (ucmd.FileRange, bool) {
+	return ucmd.FileRange{Source: noFile{}, Off: off}, !b.cold
+}
+
+type noFile struct{ syscall.RawConn }
+
+// A read is left in the file if the front end can send it from there, and it is
+// worth it.
+func TestLongReadsStayInTheFile(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		from        int
+		takes, cold bool
+		blocks      uint64
+		want        bool
+	}{
+		{"long enough", 2048, true, false, 4, true},
+		{"too short", 2048, true, false, 3, false},
+		{"the front end needs bytes", 2048, false, false, 4, false},
+		{"not in memory", 2048, true, true, 4, false},
+		{"never", -1, true, false, 4, false},
+		{"by default from 64 KiB on", 0, true, false, 127, false},
+		{"64 KiB", 0, true, false, 128, true},
+		{"nothing", 1, true, false, 0, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFixture(t, func(m *mem) handlers.Backing {
+				*m = *newMem(1 << 20)
+				return inFile{plain(m), withTry{m}, tt.cold}
+			}, func(_ *mem, o *Options) { o.FileRead = tt.from })
+			r := f.request(cdb(scsi.Command{Op: scsi.OpRead10, LBA: 3, Blocks: tt.blocks}), make([]byte, tt.blocks*512))
+			r.Sub = &ucmd.Subcommand{TakesFile: tt.takes}
+			if !f.d.TryExec(r) || r.Status != scsi.Good || int(r.RespLen) != int(tt.blocks)*512 {
+				t.Fatalf("%v, %d bytes", r.Status, r.RespLen)
+			}
+			if got := r.File.Source != nil; got != tt.want {
+				t.Errorf("left in the file: %v, want %v", got, tt.want)
+			}
+			if tt.want && r.File.Off != 3*512 {
+				t.Errorf("at %d in the file", r.File.Off)
+			}
+		})
 	}
 }

@@ -57,6 +57,7 @@ type File struct {
 	patience patience  // of TryWriteAt
 	commit   commit    // group commit of Sync
 	ranges   rangeLock // Direct only: sectors being rewritten
+	source   source    // for TryFile
 }
 
 var (
@@ -138,7 +139,7 @@ func (f *File) Close() error {
 
 // closeFds leaves numbers behind that no later open file can get.
 func (f *File) closeFds() error {
-	var errs []error
+	errs := []error{f.source.close()}
 	for _, fd := range []*int{&f.syncFd, &f.fd} {
 		if *fd < 0 {
 			continue

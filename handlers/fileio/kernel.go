@@ -17,6 +17,7 @@ type kernel struct {
 	writeNowait func(fd int, p []byte, off int64) (int, error)
 	readMemory  func(fd int, p []byte, off int64) (int, error)
 	writeMemory func(fd int, p []byte, off int64) (int, error)
+	cachedPages func(fd int, off, n int64) (int64, error)
 	fdatasync   func(fd int) error
 	fallocate   func(fd int, mode uint32, off, n int64) error
 }
@@ -29,6 +30,7 @@ var systemKernel = kernel{
 	writeNowait: writeNowait,
 	readMemory:  readMemory,
 	writeMemory: writeMemory,
+	cachedPages: cachedPages,
 	fdatasync:   unix.Fdatasync,
 	fallocate:   unix.Fallocate,
 }
@@ -85,6 +87,13 @@ func vectored(trap uintptr, fd int, p []byte, off int64, flags uintptr, quick bo
 		return 0, errno
 	}
 	return int(n), nil
+}
+
+// cachedPages is how many pages of a range the page cache has.
+func cachedPages(fd int, off, n int64) (int64, error) {
+	var stat unix.Cachestat_t
+	err := unix.Cachestat(uint(fd), &unix.CachestatRange{Off: uint64(off), Len: uint64(n)}, &stat, 0)
+	return int64(stat.Cache), err
 }
 
 // splitOffset is how preadv2 and pwritev2 take an offset: in two machine words.

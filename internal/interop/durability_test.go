@@ -15,6 +15,12 @@ import (
 // options of strace.
 func traced(t *testing.T, tamper []string, serverArgs ...string) (s *proc.Server, log string) {
 	t.Helper()
+	return tracedImage(t, randomImage(t, mib), tamper, serverArgs...)
+}
+
+// tracedImage is traced for an image that there is.
+func tracedImage(t *testing.T, image string, tamper []string, serverArgs ...string) (s *proc.Server, log string) {
+	t.Helper()
 	fileioOnly(t)
 	needTool(t, "strace")
 	if _, stderr, err := try(t, "strace", "-o", os.DevNull, "true"); err != nil {
@@ -26,7 +32,7 @@ func traced(t *testing.T, tamper []string, serverArgs ...string) (s *proc.Server
 	wrap := append([]string{"strace", "-D", "-f", "-qq", "-o", log,
 		"-e", "trace=openat,open,fsync,fdatasync,pwrite64,pwritev,pwritev2"}, tamper...)
 	return start(t, program(t, false), proc.Config{
-		Files: []string{randomImage(t, mib)},
+		Files: []string{image},
 		Args:  serverArgs,
 		Wrap:  wrap,
 	}), log
