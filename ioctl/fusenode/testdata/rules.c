@@ -799,10 +799,12 @@ static void r38_prealloc(void)
 
 #include "session.h"
 #include "more.h"
+#include "rest.h"
 
-static const struct test { const char *name; void (*run)(void); } session_tests[] = { SESSION_TESTS, MORE_TESTS };
+static const struct test { const char *name; void (*run)(void); } session_tests[] = { SESSION_TESTS, MORE_TESTS, REST_TESTS };
 
 static const struct test tests[] = {
+	{ "R5_versions", r5_versions }, { "R5_exact", r5_exact },
 	{ "R6_unregistered", r6_unregistered }, { "R7_R9_register", r7_register }, { "R10_nonblocking", r10_nonblocking },
 	{ "R14_dup_fork", r14_dup_fork }, { "R17_kill_in_options", r17_kill_in_options }, { "R24_eintr", r24_eintr },
 	{ "R24_restart", r24_restart }, { "F4_replay", f4_replay }, { "R25_errors", r25_errors },
