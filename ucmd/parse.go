@@ -25,6 +25,12 @@ func (d *Device) Parse(c *target.Cmd) target.Verdict {
 	d.mu.Unlock()
 
 	err := d.parseStandard(c)
+	if c.QueueType == scsi.QueueUntagged {
+		// SIMPLE from here on, but HEAD OF QUEUE was not implied: so the first
+		// INQUIRY of an initiator that does not know yet whether there are
+		// task attributes (fact 22).
+		c.SetQueueType(scsi.QueueSimple)
+	}
 	unknown := err == scsi.ErrUnknownOpcode || err == scsi.ErrUnknownServiceAction
 	switch pt := d.parseType(); {
 	case pt == ParseCall, pt == ParseException && unknown:
@@ -57,7 +63,7 @@ func (d *Device) parseStandard(c *target.Cmd) error {
 	c.Dir, c.LBA, c.DataLen = t.Dir, t.LBA, t.DataLen
 	c.BufLen, c.OutBufLen = int32(t.BufLen), 0
 	c.Timeout, c.OpFlags = t.Timeout, t.OpFlags
-	if t.HeadOfQueue {
+	if t.HeadOfQueue && c.QueueType == scsi.QueueSimple {
 		c.SetQueueType(scsi.QueueHeadOfQueue)
 	}
 	return nil
