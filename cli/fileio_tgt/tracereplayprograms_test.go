@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,9 +41,7 @@ func replayedPrograms(t *testing.T) []replayed {
 	// ourselves is this program as a handler, with options of how commands travel.
 	ourselves := func(options ...string) func(t *testing.T) []string {
 		return func(t *testing.T) []string {
-			if err := os.WriteFile(image, nil, 0o600); err == nil {
-				err = os.Truncate(image, 16*mib)
-			} else {
+			if err := errors.Join(os.WriteFile(image, nil, 0o600), os.Truncate(image, 16*mib)); err != nil {
 				t.Fatal(err)
 			}
 			args := append([]string{"env", mainVariable + "=1", os.Args[0]}, options...)
