@@ -71,7 +71,8 @@ func (h *Host) Restart() {
 		h.t.Fatal(err)
 	}
 	h.cmd = exec.Command(self)
-	h.cmd.Env = append(os.Environ(), dirVariable+"="+filepath.Dir(h.Mount), h.config.variable())
+	h.cmd.Env = append(os.Environ(), dirVariable+"="+filepath.Dir(h.Mount), h.config.variable(),
+		"GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=10") // with the race detector it would sleep for a second at its end
 	h.cmd.Stderr = os.Stderr
 	h.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := h.cmd.StdoutPipe()
