@@ -9,7 +9,7 @@ import (
 
 // Listen begins to listen on a. The error is one line that says what is in the
 // way and what to do. A unix socket's file is gone once the listener is
-// closed; see listenUnix for what happens to one that is there before. What
+// closed; see [ListenUnix] for what happens to one that is there before. What
 // stdin gives is told at [Inherit].
 //
 // TCP connections that the listener accepts have Nagle's algorithm off, as
@@ -17,7 +17,7 @@ import (
 func Listen(a ListenAddr) (net.Listener, error) {
 	switch a.Network {
 	case "unix":
-		return listenUnix(a.Address)
+		return ListenUnix(a.Address, SocketAccess{})
 	case "vsock":
 		return listenVsock(a.Address)
 	case "stdin":

@@ -5,11 +5,9 @@ import (
 	"net"
 	"strconv"
 	"strings"
-)
 
-// maxSocketPath is the longest path of a unix socket, in bytes (sun_path of
-// unix(7), less the NUL that ends it).
-const maxSocketPath = 107
+	"scstuser/internal/unixsocket"
+)
 
 // ListenAddr is a place to listen on: what --listen takes.
 type ListenAddr struct {
@@ -59,9 +57,9 @@ func parseUnix(s, path string) (ListenAddr, error) {
 			"(unix:./%s for a file of that name)", s, path)
 	case strings.IndexByte(path, 0) >= 0:
 		return ListenAddr{}, fmt.Errorf("listen address %q contains a NUL byte", s)
-	case len(path) > maxSocketPath:
+	case len(path) > unixsocket.MaxPath:
 		return ListenAddr{}, fmt.Errorf("the path of listen address %q is %d bytes long; the system allows %d for a socket, so choose a shorter one",
-			s, len(path), maxSocketPath)
+			s, len(path), unixsocket.MaxPath)
 	}
 	return ListenAddr{Network: "unix", Address: path}, nil
 }

@@ -22,11 +22,12 @@ type internalCmd struct {
 
 // submitInternal starts i on the parent's session. It does not wait at the
 // door nor for its turn: its parent is past both, and is active as long as it
-// has commands of its own, so they need not be counted as such.
-func (s *Session) submitInternal(i *internalCmd, cdb []byte) {
+// has commands of its own, so they need not be counted as such. So the task
+// attribute is only what the handler sees, and where its EXEC is queued (R32).
+func (s *Session) submitInternal(i *internalCmd, cdb []byte, q scsi.QueueType) {
 	i.lost = false
 	c := &i.cmd
-	c.Init(cdb, scsi.QueueHeadOfQueue)
+	c.Init(cdb, q)
 	c.Front = i
 	c.internal = true
 	c.sess = s
@@ -103,6 +104,6 @@ func (c *Cmd) askSense() bool {
 		c.run()
 	}
 	cdb := scsi.EncodeRequestSense(false, MaxSense)
-	c.sess.submitInternal(i, cdb.Slice())
+	c.sess.submitInternal(i, cdb.Slice(), scsi.QueueHeadOfQueue)
 	return true
 }

@@ -106,7 +106,7 @@ func (w *writeSame) next() bool {
 	r.LBA += n
 	r.Blocks -= n
 	w.step.Store(stepSubmitted)
-	c.sess.submitInternal(&w.internalCmd, cdb.Slice())
+	c.sess.submitInternal(&w.internalCmd, cdb.Slice(), scsi.QueueSimple)
 	return true
 }
 

@@ -39,6 +39,21 @@ func (d *Device) Outstanding(h uint32) (o Outstanding, ok bool) {
 	}, true
 }
 
+// WithHandler says whether the handler has anything that it has to answer, a
+// command that it answered BACKGROUND included.
+func (d *Device) WithHandler() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, u := range d.hash {
+		for ; u != nil; u = u.hashNext {
+			if u.withHandler() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // WaitReady waits until something can be fetched, for limit at most, or until
 // ctx ends; non-blocking devices are waited for as well (F5). Whoever calls it
 // fetches then, if ctx has not ended.

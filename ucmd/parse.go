@@ -9,6 +9,12 @@ import (
 // handler (rule R43). It implements target.DevHandler.
 func (d *Device) Parse(c *target.Cmd) target.Verdict {
 	err := d.parseStandard(c)
+	if c.QueueType == scsi.QueueUntagged {
+		// SIMPLE from here on, but HEAD OF QUEUE was not implied: so the first
+		// INQUIRY of an initiator that does not know yet whether there are
+		// task attributes (fact 22).
+		c.SetQueueType(scsi.QueueSimple)
+	}
 	byHandler := d.parses(err)
 	var b buffer
 	switch {
@@ -75,7 +81,7 @@ func (d *Device) parseStandard(c *target.Cmd) error {
 	c.Dir, c.LBA, c.DataLen = t.Dir, t.LBA, t.DataLen
 	c.BufLen, c.OutBufLen = int32(t.BufLen), 0
 	c.Timeout, c.OpFlags = t.Timeout, t.OpFlags
-	if t.HeadOfQueue {
+	if t.HeadOfQueue && c.QueueType == scsi.QueueSimple {
 		c.SetQueueType(scsi.QueueHeadOfQueue)
 	}
 	return nil

@@ -6,5 +6,6 @@
 // The process is the test's own binary: TestMain calls Main first, which does
 // nothing unless Start has started the process to be a host. A host exports what
 // registers over NBD on a unix socket, and goes when its Host is closed or the
-// test process dies.
+// test process dies. Its initiator (package initiator) does what the test says
+// with Host.Say, for what NBD can't say: lines on stdin, answers on stdout.
 package nodehost

@@ -3,11 +3,13 @@ package nodehost
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -26,13 +28,24 @@ type Host struct {
 	// NBD clients connect.
 	Mount, Node, Socket string
 
-	t   testing.TB
-	cmd *exec.Cmd
+	t      testing.TB
+	config Config
+	cmd    *exec.Cmd
+
+	talk sync.Mutex     // held from a line to its answer
+	in   io.WriteCloser // lines to the process
+	out  *bufio.Reader  // its answers
 }
 
 // Start starts a host that ends with the test. Where mounts can't be made the
 // test is skipped.
 func Start(t testing.TB) *Host {
+	t.Helper()
+	return StartWith(t, Config{})
+}
+
+// StartWith is Start with other settings.
+func StartWith(t testing.TB, c Config) *Host {
 	t.Helper()
 	if f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0); err != nil || os.Geteuid() != 0 {
 		t.Skip("mounting a node takes root and /dev/fuse")
@@ -40,7 +53,7 @@ func Start(t testing.TB) *Host {
 		f.Close()
 	}
 	dir := t.TempDir()
-	h := &Host{t: t, Mount: filepath.Join(dir, mountName), Socket: filepath.Join(dir, socketName)}
+	h := &Host{t: t, config: c, Mount: filepath.Join(dir, mountName), Socket: filepath.Join(dir, socketName)}
 	h.Node = filepath.Join(h.Mount, "scst_user")
 	if err := os.Mkdir(h.Mount, 0o755); err != nil {
 		t.Fatal(err)
@@ -58,17 +71,22 @@ func (h *Host) Restart() {
 		h.t.Fatal(err)
 	}
 	h.cmd = exec.Command(self)
-	h.cmd.Env = append(os.Environ(), dirVariable+"="+filepath.Dir(h.Mount))
+	h.cmd.Env = append(os.Environ(), dirVariable+"="+filepath.Dir(h.Mount), h.config.variable(),
+		"GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=10") // with the race detector it would sleep for a second at its end
 	h.cmd.Stderr = os.Stderr
 	h.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := h.cmd.StdoutPipe()
+	if err == nil {
+		h.in, err = h.cmd.StdinPipe()
+	}
 	if err == nil {
 		err = h.cmd.Start()
 	}
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	line, err := bufio.NewReader(out).ReadString('\n')
+	h.out = bufio.NewReader(out)
+	line, err := h.out.ReadString('\n')
 	if err != nil || strings.TrimSpace(line) != readyLine {
 		h.t.Fatalf("the host did not start: %q, %v", line, err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"scstuser/internal/initiator"
 	"scstuser/ioctl/fusenode"
 	"scstuser/ioctl/node"
 	"scstuser/nbd"
@@ -53,10 +54,16 @@ const closing = 10 * time.Second
 
 // serve is a host until ctx ends.
 func serve(ctx context.Context, dir string) (err error) {
+	config, err := readConfig()
+	if err != nil {
+		return err
+	}
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	server := nbd.NewServer(nbd.Options{Log: log})
-	host := node.New(node.Options{Log: log, Serve: func(ctx context.Context, d *ucmd.Device) { export(ctx, server, d) }})
+	o := node.Options{Log: log, Serve: func(ctx context.Context, d *ucmd.Device) { export(ctx, server, d) }}
+	config.apply(&o)
+	host := node.New(o)
 	mount, err := fusenode.Mount(fusenode.Options{Dir: filepath.Join(dir, mountName), Host: host, Log: log})
 	if err != nil {
 		return err
@@ -72,6 +79,8 @@ func serve(ctx context.Context, dir string) (err error) {
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	fmt.Println(readyLine)
+	// Ends with the process: there is no way to stop reading.
+	go func() { _ = initiator.New(host).Serve(os.Stdin, os.Stdout) }() // the test has the error
 	<-ctx.Done()
 	ctx, cancel := context.WithTimeout(context.Background(), closing)
 	defer cancel()

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"scstuser/internal/unixsocket"
 )
 
 // socketSuffix ends the names of control sockets in a Dir.
@@ -59,7 +61,7 @@ func (d Dir) Make() error {
 
 // sweep removes stale sockets.
 func (d Dir) sweep() error {
-	unlock, err := lockDirectory(string(d))
+	unlock, err := unixsocket.LockDirectory(string(d))
 	if err != nil {
 		return err
 	}
@@ -69,7 +71,7 @@ func (d Dir) sweep() error {
 		return err
 	}
 	for _, r := range found {
-		if stale(r.Path) {
+		if unixsocket.Stale(r.Path) {
 			_ = os.Remove(r.Path) // the next one tries again
 		}
 	}
@@ -88,7 +90,7 @@ func (d Dir) Find() ([]Running, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(found, func(r Running) bool { return stale(r.Path) }), nil
+	return slices.DeleteFunc(found, func(r Running) bool { return unixsocket.Stale(r.Path) }), nil
 }
 
 // sockets returns what is called like a control socket. No directory has none.

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"scstuser/internal/unixsocket"
 )
 
 // leaveSocket leaves a socket as a killed process does.
@@ -67,9 +69,9 @@ func TestListenRefuses(t *testing.T) {
 	}
 	defer l.Close()
 	for path, want := range map[string]string{
-		file: "not a socket: remove it", used: "another process uses it",
-		filepath.Join(dir, "no", "s"):                          "does not exist: create it",
-		filepath.Join(dir, strings.Repeat("x", maxSocketPath)): "the system allows 107",
+		file: "is not a socket: remove it", used: "already in use by another server",
+		filepath.Join(dir, "no", "s"):                               "does not exist: create it",
+		filepath.Join(dir, strings.Repeat("x", unixsocket.MaxPath)): "the system allows 107",
 	} {
 		if _, err := Listen(path); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", path, err, want)
@@ -96,7 +98,7 @@ func TestCloseLeavesWhatIsNotItsOwn(t *testing.T) {
 	}
 	defer other.Close()
 	l.Close()
-	if stale(path) {
+	if unixsocket.Stale(path) {
 		t.Error("the other one's socket was removed")
 	}
 }

@@ -46,7 +46,7 @@ func shut(t *testing.T, d *Device) {
 }
 
 // What can't be registered says so, and leaves no residue (R7 to R9, R12, R13).
-func TestR7ToR13RegisterAtANode(t *testing.T) {
+func TestR7R8R9R12R13R70R72RegisterAtANode(t *testing.T) {
 	h := nodehost.Start(t)
 	for _, tc := range []struct {
 		name string
@@ -79,13 +79,13 @@ func TestR7ToR13RegisterAtANode(t *testing.T) {
 	registerAt(t, h, plain(nil)) // R70, R72
 }
 
-func TestR16ToR21OptionsAtANode(t *testing.T) {
+func TestR16R20R21OptionsAtANode(t *testing.T) {
 	d := registerAt(t, nodehost.Start(t), plain(nil))
 	o := d.GetOptions()
 	if got, err := d.Options(); got != o || err != nil {
 		t.Errorf("R16: %+v, %v, want %+v", got, err, o)
 	}
-	o.Parse, o.PartialType, o.PartialLen, o.DSense = 1, 2, -1, 1 // R18, R21
+	o.Parse, o.PartialType, o.PartialLen, o.DSense = 1, 2, -1, 1 // R21
 	if err := d.SetOptions(o); err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func TestR16ToR21OptionsAtANode(t *testing.T) {
 
 // A handler that does everything by itself: replies that are refused, and what
 // UNREGISTER_DEVICE changes.
-func TestR15R25RepliesAtANode(t *testing.T) {
+func TestR15R25R28R39RepliesAtANode(t *testing.T) {
 	d := registerAt(t, nodehost.Start(t), plain(nil))
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

@@ -4,65 +4,35 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"regexp"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/sirupsen/logrus"
-
 	"scstuser/handlers/arena"
-	"scstuser/ioctl/node"
+	"scstuser/internal/nodehost"
 	"scstuser/scsi"
 	"scstuser/target"
 	"scstuser/ucmd"
 )
 
-// sessionRig is a handler at a node whose initiator is the test: task attributes
-// and task management have no form in NBD.
+// sessionRig is a handler at a mounted node whose initiator, in the host's
+// process, does what the test says: task attributes and task management have no
+// form in NBD.
 type sessionRig struct {
 	t     *testing.T
-	dev   *ucmd.Device
+	host  *nodehost.Host
 	port  *Device
-	sess  *target.Session
 	arena *arena.Arena
+	ids   int // commands and functions so far
 }
 
-// sent is a command of the initiator.
-type sent struct {
-	target.Cmd
-	hold   bool
-	over   chan struct{} // closed when the response is made
-	status scsi.Status
-	sense  scsi.Sense
-}
-
-// asked is a task management function of the initiator.
-type asked struct {
-	target.MgmtCmd
-	over chan struct{}
-}
-
-type initiator struct{}
-
-func (initiator) RdyToXfer(c *target.Cmd) target.Verdict { clear(c.Buf); return target.Continue }
-func (initiator) XmitResponse(c *target.Cmd) {
-	s := c.Front.(*sent)
-	s.status = c.Status
-	if c.Status == scsi.CheckCondition {
-		s.sense, _ = scsi.ParseSense(c.Sense())
-	}
-	close(s.over)
-	if !s.hold {
-		c.Delivered(target.Delivered)
-	}
-}
-func (initiator) Freed(*target.Cmd)                              {}
-func (initiator) AEN(*target.Session, target.UnitAttention) bool { return true }
-func (initiator) SessionGone(*target.Session)                    {}
-func (initiator) TMDone(m *target.MgmtCmd)                       { close(m.Front.(*asked).over) }
+// sent is a command of the initiator, asked a task management function.
+type (
+	sent  struct{ id int }
+	asked struct{ id int }
+)
 
 // sessionUcmds is how many commands the device of a sessionRig has at most.
 const sessionUcmds = 8
@@ -70,12 +40,12 @@ const sessionUcmds = 8
 // newSession registers a device, non-blocking, and attaches to it.
 func newSession(t *testing.T, change func(*ucmd.Desc)) *sessionRig {
 	t.Helper()
-	log := logrus.New()
-	log.SetOutput(io.Discard)
-	host := node.New(node.Options{Log: log, Limits: ucmd.Limits{MaxUcmds: sessionUcmds}})
-	r := &sessionRig{t: t, arena: arena.New(arena.Options{})}
+	r := &sessionRig{
+		t: t, host: nodehost.StartWith(t, nodehost.Config{NoExport: true, MaxUcmds: sessionUcmds}),
+		arena: arena.New(arena.Options{}),
+	}
 	var err error
-	r.port, err = open(&hostKernel{linux: mustLinux(t), host: host}, "the host", plain(func(d *ucmd.Desc) {
+	r.port, err = Open(r.host.Node, plain(func(d *ucmd.Desc) {
 		d.NonBlocking = true
 		if change != nil {
 			change(d)
@@ -84,30 +54,23 @@ func newSession(t *testing.T, change func(*ucmd.Desc)) *sessionRig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		shut(t, r.port)
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if err := host.Close(ctx); err != nil {
-			t.Error(err)
-		}
-	})
-	r.dev = host.Devices()[0]
-	attached := make(chan error, 1)
-	go func() {
-		var err error
-		r.sess, err = r.dev.Target().NewSession(context.Background(), initiator{}, target.SessionInfo{Initiator: "i", Target: "t"})
-		attached <- err
-	}()
+	t.Cleanup(func() { shut(t, r.port) })
+	r.say("attach disk1")
 	s := r.get(ucmd.SubAttachSess)
-	if s.Handle != 0 || s.SessH == 0 || s.Sess.Initiator != "i" || s.Sess.Target != "t" {
-		t.Errorf("R39: %+v", s)
+	if s.Handle != 0 || s.SessH == 0 || s.Sess.LUN != 7 || s.Sess.Initiator != "test" || s.Sess.Target != "target" {
+		t.Errorf("R39: %+v %+v", s, s.Sess)
 	}
 	r.answer(s)
-	if err := <-attached; err != nil {
-		t.Fatal(err)
+	if r.say("attached") != "1" {
+		t.Fatal("the session was refused")
 	}
 	return r
+}
+
+// say has the initiator do something.
+func (r *sessionRig) say(form string, args ...any) string {
+	r.t.Helper()
+	return r.host.Say(fmt.Sprintf(form, args...))
 }
 
 // get fetches a subcommand that must be this one.
@@ -166,50 +129,57 @@ func (r *sessionRig) answer(s ucmd.Subcommand) {
 	r.reply(x, nil)
 }
 
-// submit sends a command; hold keeps its response from being delivered.
-func (r *sessionRig) submit(cdb scsi.CDB, hold bool, tag uint64) *sent {
-	s := &sent{hold: hold, over: make(chan struct{})}
-	s.Init(cdb.Slice(), scsi.QueueSimple)
-	s.Front, s.Tag = s, tag
-	r.sess.Submit(&s.Cmd)
-	return s
+// submit sends a command, which brings as much data as a WRITE takes; hold keeps
+// its response from being delivered.
+func (r *sessionRig) submit(cdb []byte, verb string) *sent {
+	r.t.Helper()
+	r.ids++
+	r.say("%s %d %d 0 % x", verb, r.ids, scsi.QueueSimple, cdb)
+	return &sent{r.ids}
 }
 
-func (r *sessionRig) read() *sent { return r.submit(scsi.EncodeRead16(0, 8, false), false, 0) }
+func (r *sessionRig) read() *sent {
+	r.t.Helper()
+	cdb := scsi.EncodeRead16(0, 8, false)
+	return r.submit(cdb.Slice(), "submit")
+}
+
 func (r *sessionRig) write(blocks int) *sent {
-	return r.submit(scsi.EncodeWrite16(0, uint32(blocks), false), false, 0)
+	r.t.Helper()
+	cdb := scsi.EncodeWrite16(0, uint32(blocks), false)
+	return r.submit(cdb.Slice(), "submit")
 }
 
 // ends checks a command's outcome.
 func (r *sessionRig) ends(s *sent, st scsi.Status, sense scsi.Sense) {
 	r.t.Helper()
-	select {
-	case <-s.over:
-	case <-time.After(patience):
-		r.t.Fatal("a command does not end")
+	var status, key, asc, ascq, n, first int
+	if _, err := fmt.Sscan(r.say("outcome %d", s.id), &status, &key, &asc, &ascq, &n, &first); err != nil {
+		r.t.Fatal(err)
 	}
-	if s.status != st || st == scsi.CheckCondition && !s.sense.Is(sense) {
-		r.t.Errorf("ended with %v %v, want %v %v", s.status, s.sense, st, sense)
+	got := scsi.Sense{Key: scsi.SenseKey(key), ASC: scsi.ASC(asc<<8 | ascq)}
+	if scsi.Status(status) != st || st == scsi.CheckCondition && !got.Is(sense) {
+		r.t.Errorf("ended with %v %v, want %v %v", scsi.Status(status), got, st, sense)
 	}
 }
 
-func (r *sessionRig) manage(fn target.TMFunc, tag uint64) *asked {
-	m := &asked{over: make(chan struct{})}
-	m.Fn, m.Tag, m.Front = fn, tag, m
-	r.sess.TaskMgmt(&m.MgmtCmd)
-	return m
+// manage asks for a function; of is the command of an ABORT TASK, else nil.
+func (r *sessionRig) manage(fn target.TMFunc, of *sent) *asked {
+	r.t.Helper()
+	r.ids++
+	tag := 0
+	if of != nil {
+		tag = of.id
+	}
+	r.say("tm %d %d %d", r.ids, fn, tag)
+	return &asked{r.ids}
 }
 
 // managed checks a function's outcome.
 func (r *sessionRig) managed(m *asked, want int32) {
 	r.t.Helper()
-	select {
-	case <-m.over:
-	case <-time.After(patience):
-		r.t.Fatal("a function does not end")
-	}
-	if m.Result != want {
-		r.t.Errorf("function %d: %d, want %d", m.Fn, m.Result, want)
+	if got := r.say("tmover %d", m.id); got != fmt.Sprint(want) {
+		r.t.Errorf("function: %s, want %d", got, want)
 	}
 }
 
@@ -244,7 +214,7 @@ func TestR31R34HandlesAtANode(t *testing.T) {
 func TestR32OrderAtANode(t *testing.T) {
 	r := newSession(t, nil)
 	rd, w1, w2 := r.read(), r.write(8), r.write(8)
-	m := r.manage(target.ClearACA, 0)
+	m := r.manage(target.ClearACA, nil)
 	r.answer(r.get(ucmd.SubTMReceived))
 	r.answer(r.get(ucmd.SubTMDone))
 	latest, earlier := r.get(ucmd.SubAllocMem), r.get(ucmd.SubAllocMem)
@@ -270,14 +240,14 @@ func TestR33R68AbortAtANode(t *testing.T) {
 	r := newSession(t, nil)
 	r.read()
 	r.write(8)
-	m := r.manage(target.AbortTaskSet, 0) // before anything is fetched
+	m := r.manage(target.AbortTaskSet, nil) // before anything is fetched
 	r.answer(r.get(ucmd.SubTMReceived))
 	r.answer(r.get(ucmd.SubTMDone))
 	r.nothing()
 	r.managed(m, target.TMSuccess)
-	r.submit(scsi.EncodeRead16(0, 8, false), false, 5)
+	aborted := r.read()
 	e := r.get(ucmd.SubExec)
-	m = r.manage(target.AbortTask, 5) // the handler has it
+	m = r.manage(target.AbortTask, aborted) // the handler has it
 	if s := r.get(ucmd.SubTMReceived); s.CmdHToAbort != e.Handle || s.TMFunc != 0 {
 		t.Errorf("R67: %+v, want to abort %d", s, e.Handle)
 	} else {
@@ -299,7 +269,7 @@ func TestR66R67FunctionsAtANode(t *testing.T) {
 		{target.ClearTaskSet, target.TMNotSupported, target.TMNotSupported},
 		{target.LUNReset, target.TMRejected, target.TMRejected}, {target.TargetReset, target.TMFailed, target.TMFailed},
 	} {
-		m := r.manage(x.fn, 0)
+		m := r.manage(x.fn, nil)
 		for _, code := range []ucmd.Subcode{ucmd.SubTMReceived, ucmd.SubTMDone} {
 			s := r.get(code)
 			if s.TMFunc != int32(x.fn) || s.CmdHToAbort != 0 || s.CmdSNSet {
@@ -348,12 +318,13 @@ func TestR49R50AllocLenAtANode(t *testing.T) {
 
 func TestR61R64OnFreeAtANode(t *testing.T) {
 	r := newSession(t, func(d *ucmd.Desc) { d.Opt.OnFree, d.Opt.Reuse = uint8(ucmd.OnFreeCall), uint8(ucmd.ReuseNone) })
-	rd := r.submit(scsi.EncodeRead16(0, 8, false), true, 0)
+	cdb := scsi.EncodeRead16(0, 8, false)
+	rd := r.submit(cdb.Slice(), "hold")
 	e := r.get(ucmd.SubExec)
 	r.answer(e)
 	r.ends(rd, scsi.Good, scsi.SenseNone)
 	r.nothing() // the target still has the buffer
-	rd.Delivered(target.Delivered)
+	r.say("deliver %d", rd.id)
 	s := r.get(ucmd.SubOnFree)
 	if s.Handle != e.Handle || s.PBuf == 0 || s.BufferCached || s.RespDataLen != 4096 || s.Delivery != 0 {
 		t.Errorf("ON_FREE_CMD: %+v", s)
@@ -381,7 +352,7 @@ func TestR69NeverRefusedAtANode(t *testing.T) {
 	for range sessionUcmds {
 		execs = append(execs, r.get(ucmd.SubExec))
 	}
-	m := r.manage(target.AbortTaskSet, 0)
+	m := r.manage(target.AbortTaskSet, nil)
 	r.answer(r.get(ucmd.SubTMReceived))
 	for _, e := range execs {
 		r.answer(e)
@@ -398,13 +369,10 @@ func TestR73ListingAtANode(t *testing.T) {
 		`(state 3, ref 1), sent_to_user 1, seen_by_user 1, aborted 0, jammed 0`,
 		`(state 7, ref 1), sent_to_user 0, seen_by_user 1, aborted 0, jammed 0`, // its buffer is idle
 	} {
-		var b strings.Builder
-		if err := r.dev.WriteCommands(&b); err != nil {
-			t.Fatal(err)
-		}
+		list := r.host.Commands("disk1")
 		form := fmt.Sprintf("^ucmd [0-9a-f]{16} %s, scst_cmd [0-9a-f]{16}\n$", regexp.QuoteMeta(want))
-		if !regexp.MustCompile(form).MatchString(b.String()) {
-			t.Errorf("%q, want %s", b.String(), form)
+		if !regexp.MustCompile(form).MatchString(list) {
+			t.Errorf("%q, want %s", list, form)
 		}
 		if strings.Contains(want, "state 3") {
 			r.answer(e)

@@ -1,12 +1,10 @@
 package client
 
 import (
-	"context"
 	"syscall"
 	"testing"
 
 	"scstuser/scsi"
-	"scstuser/target"
 	"scstuser/ucmd"
 )
 
@@ -16,18 +14,17 @@ func TestR14R42R70R72CloseAtANode(t *testing.T) {
 	r.get(ucmd.SubExec)
 	shut(t, r.port) // R14, R70: the device is gone with its file
 	r.ends(rd, scsi.CheckCondition, scsi.SenseLUNotSupported)
-	<-r.dev.Released()
-	if l := r.dev.Commands(); len(l) != 0 {
-		t.Errorf("R72: %d commands are left", len(l))
+	if left := r.say("released"); left != "0" {
+		t.Errorf("R72: %s commands are left", left)
 	}
+	r.host.WaitGone("disk1")
 }
 
 func TestR39R40R41SessionsAtANode(t *testing.T) {
 	r := newSession(t, nil) // checks ATTACH_SESS
 	rd := r.read()
 	e := r.get(ucmd.SubExec)
-	closed := make(chan error, 1)
-	go func() { closed <- r.sess.Close(context.Background()) }()
+	r.say("detach")
 	r.nothing() // a command is outstanding
 	r.answer(e)
 	r.ends(rd, scsi.Good, scsi.SenseNone)
@@ -36,16 +33,13 @@ func TestR39R40R41SessionsAtANode(t *testing.T) {
 		t.Errorf("DETACH_SESS of %#x, want %#x", s.SessH, e.SessH)
 	}
 	r.reply(ucmd.Reply{Handle: s.Handle, Code: s.Code, Result: -5}, nil) // does not count
-	if err := <-closed; err != nil {
-		t.Error(err)
+	if r.say("detached") != "1" {
+		t.Error("R41: the session does not end")
 	}
-	go func() { // R40: one that is refused
-		_, err := r.dev.Target().NewSession(context.Background(), initiator{}, target.SessionInfo{Initiator: "j", Target: "t"})
-		closed <- err
-	}()
+	r.say("attach disk1") // R40: one that is refused
 	s = r.get(ucmd.SubAttachSess)
 	r.reply(ucmd.Reply{Handle: s.Handle, Code: s.Code, Result: -int32(syscall.ENOMEM)}, nil)
-	if err := <-closed; err == nil {
+	if r.say("attached") != "0" {
 		t.Error("R40: the session was not refused")
 	}
 	r.nothing() // fact 47: no DETACH_SESS
@@ -77,7 +71,8 @@ func TestR44R45R46R47ParseAtANode(t *testing.T) {
 		t.Log(x.name)
 		r.ends(rd, scsi.CheckCondition, x.sense)
 	}
-	rd := r.submit(scsi.EncodeRead16(0, 0, false), false, 0) // R47: no blocks
+	cdb := scsi.EncodeRead16(0, 0, false) // R47: no blocks
+	rd := r.submit(cdb.Slice(), "submit")
 	s := r.get(ucmd.SubParse)
 	r.reply(ucmd.Reply{Handle: s.Handle, Code: s.Code, QueueType: s.QueueType, Dir: scsi.DirNone, OpFlags: s.OpFlags}, nil)
 	e := r.get(ucmd.SubExec)
@@ -162,7 +157,8 @@ func TestR22R55R56R57R58R60ExecAtANode(t *testing.T) {
 
 func TestR59BackgroundAtANode(t *testing.T) {
 	r := newSession(t, nil)
-	s := r.submit(scsi.EncodeSyncCache16(0, 0), false, 0)
+	cdb := scsi.EncodeSyncCache16(0, 0)
+	s := r.submit(cdb.Slice(), "submit")
 	p := good(r.get(ucmd.SubExec).Handle)
 	p.Type = ucmd.ReplyBackground
 	r.reply(p, nil)

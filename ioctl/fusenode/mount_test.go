@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
+	"scstuser/ioctl/abi"
 	"scstuser/ioctl/node"
 )
 
@@ -118,6 +119,11 @@ func run(t testing.TB, name string, args ...string) (string, error) {
 	return string(out), err
 }
 
+// hostsOf are the hosts of rules that are about an option of the host.
+var hostsOf = map[string]node.Options{
+	"R5_exact": {Versions: abi.Versions{Exact: []string{abi.Version}}},
+}
+
 // The rules as a C program meets them. Each is a process of its own, and leaves
 // nothing behind.
 func TestRules(t *testing.T) {
@@ -138,7 +144,9 @@ func TestRules(t *testing.T) {
 	}
 	for name := range strings.FieldsSeq(names) {
 		t.Run(name, func(t *testing.T) {
-			dir, h := mounted(t)
+			o := hostsOf[name]
+			o.Log = quiet()
+			dir, h := mountedWith(t, o)
 			if _, err := run(t, rules, dir); err != nil { // opens what is opened once
 				t.Fatal(err)
 			}

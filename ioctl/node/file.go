@@ -144,6 +144,7 @@ func (f *File) Device() *ucmd.Device {
 // Ioctl has returned; tid is the closer's thread, if known, for recordings.
 func (f *File) Close(tid int) {
 	f.host.recordRelease(f, tid)
+	f.host.idle.forget(f)
 	f.shut((*ucmd.Device).HandlerGone)
 }
 

@@ -119,11 +119,14 @@ func (x *request) fetch(ctx context.Context, b *batch, replies, room int, home a
 	b.subs = grown(b.subs, room)
 	done, got, err := b.give(ctx, x, replies, b.subs)
 	if err == error(syscall.EAGAIN) && done == replies {
-		x.dev.WaitReady(ctx, x.host.opt.PollWait)
+		x.dev.WaitReady(ctx, x.emptyWait())
 		_, got, err = x.dev.ReplyAndGet(ctx, nil, b.subs[:room])
 	}
 	for err == nil && room > 0 {
 		n, err = b.deliver(x, got, home)
+		if x.nonBlocking {
+			x.host.idle.came(x.TID)
+		}
 		if n > 0 || err != nil {
 			return done, n, err
 		}

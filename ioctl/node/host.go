@@ -23,6 +23,7 @@ type Host struct {
 	// recording failed once, which was logged.
 	recordFailed atomic.Bool
 	unknown      sync.Map // interface versions that were logged
+	idle         idleThreads
 	attending    sync.WaitGroup
 
 	// mu guards what follows.

@@ -35,9 +35,13 @@ type Options struct {
 	MaxBuffers int64
 	// PollWait is how long a get on a non-blocking device waits for a
 	// command before EAGAIN, so that a handler that polls does not spin: poll
-	// always says ready (F5). A command ends the wait. Default 4 ms: seven
-	// threads that poll cost a few percent of a core then.
+	// always says ready (F5). A command ends the wait. Default 4 ms.
 	PollWait time.Duration
+	// IdleWait is how long it waits if its thread has done nothing but such
+	// gets for a while, and the handler has nothing to do (idle.go). Default
+	// ten times PollWait: seven threads that poll cost two percent of a core
+	// then.
+	IdleWait time.Duration
 	// InterruptErrno makes an interrupted get fail with EINTR always. By
 	// default the kernel is told to restart it if the signal's handler was
 	// installed with SA_RESTART, as the module does (R24, F4).
@@ -70,6 +74,9 @@ func (o *Options) EnsureDefaults() {
 	}
 	if o.PollWait <= 0 {
 		o.PollWait = 4 * time.Millisecond
+	}
+	if o.IdleWait <= 0 {
+		o.IdleWait = 10 * o.PollWait
 	}
 	if o.RecordData == 0 {
 		o.RecordData = 512

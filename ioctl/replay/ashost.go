@@ -249,7 +249,7 @@ type playing struct {
 func (p *player) submit(ctx context.Context, w *want) (*answered, error) {
 	x := &playing{w: w}
 	c := new(target.Cmd)
-	c.Init(w.cdb, w.queue)
+	c.Init(w.cdb, w.attribute())
 	c.Front = x
 	c.ExpectedSet, c.ExpectedDir = true, scsi.DirNone
 	if w.len > 0 {

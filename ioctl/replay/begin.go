@@ -7,6 +7,7 @@ import (
 	"scstuser/ioctl/abi"
 	"scstuser/ioctl/trace"
 	"scstuser/target"
+	"scstuser/ucmd"
 )
 
 // begin makes the initiator do what comes before, and leads to, the recorded
@@ -71,6 +72,7 @@ func (r *run) beginOne(d *device, w *want) *Difference {
 	case wantDetach:
 		s.ended = true
 		s.closing = r.start("the end of a session", func() { _ = s.close(context.Background()) })
+		r.awaitManagement(d, s.closing, ucmd.StateDetachSess)
 	}
 	return nil
 }
@@ -78,7 +80,7 @@ func (r *run) beginOne(d *device, w *want) *Difference {
 // attach begins a session. It has to wait for the handler's answer.
 func (r *run) attach(d *device, w *want) {
 	s := newInitiator(w.sess)
-	if r.aens {
+	if r.aens || d.plan.tellsNobody(w) {
 		s.events, s.owes = true, false
 	}
 	x := w.cmd.Sess
@@ -91,6 +93,7 @@ func (r *run) attach(d *device, w *want) {
 			s.attached(sess)
 		}
 	})
+	r.awaitManagement(d, s.attaching, ucmd.StateAttachSess)
 }
 
 // afterReply waits for what a reply has set free, so that the next event finds

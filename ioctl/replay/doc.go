@@ -20,6 +20,9 @@
 //	initiator.go the front end: sessions, commands, task management
 //	hint.go      when commands began, if the latest moment is too late;
 //	pool.go      what the buffer that they found says about that
+//	manage.go    sessions come and go in front of what waits
+//	attribute.go with which task attribute commands came
+//	attention.go initiators that are told of conditions as events
 //	handler.go   the handler's calls, as bytes; memory.go its memory
 //	writesame.go the host's own WRITEs, which come in another order here
 //	compare.go   recorded and replayed subcommands, field by field

@@ -52,7 +52,7 @@ func (i *initiator) submit(w *want) { i.submitOnce(w, false) }
 
 func (i *initiator) submitOnce(w *want, again bool) {
 	c := &command{want: w, again: again}
-	cdb, q := w.cdb, w.queue
+	cdb, q := w.cdb, w.attribute()
 	if w.kind == wantHidden {
 		// What the handler never saw and the host answered: as initiators
 		// do after a reset, a look whether the unit is ready.

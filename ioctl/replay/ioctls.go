@@ -202,9 +202,6 @@ func (r *run) sameErrno(got trace.Errno, e *trace.Event) *Difference {
 	if got == e.Errno {
 		return nil
 	}
-	if r.expected(e, got) {
-		return nil
-	}
 	return &Difference{
 		What:   fmt.Sprintf("%s returned something else", e.Op),
 		Fields: []trace.Field{{Path: "errno", A: errnoText(e.Errno), B: errnoText(got)}},

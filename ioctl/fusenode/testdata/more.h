@@ -69,7 +69,7 @@ static void r15_unregister(void)
 	struct scst_user_opt o;
 	CHECK(!reg(g.fd, "r15"), "register");
 	pthread_t t = spawn(get_run, (long)&g);
-	nap(50);
+	blocked(&g);
 	CHECK(!g.over, "the get did not wait");
 	CHECK(!ioctl(g.fd, SCST_USER_UNREGISTER_DEVICE), "unregister");
 	pthread_join(t, NULL);

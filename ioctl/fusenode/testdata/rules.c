@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -377,15 +378,32 @@ static void catch(int flags)
 	sigaction(SIGUSR1, &a, NULL);
 }
 
-struct getter { int fd, rc, err; volatile int over; struct scst_user_get_cmd c; };
+struct getter { int fd, rc, err; volatile int tid, over; struct scst_user_get_cmd c; };
 
 static void *get_run(void *arg)
 {
 	struct getter *g = arg;
+	g->tid = gettid();
 	g->rc = ioctl(g->fd, SCST_USER_REPLY_AND_GET_CMD, &g->c);
 	g->err = errno;
 	g->over = 1;
 	return NULL;
+}
+
+/* blocked waits until the get of another thread is in the kernel, or over. */
+static void blocked(const struct getter *g)
+{
+	char name[64], line[32];
+	int in = 0;
+	for (double end = now() + 10; !in && !g->over && now() < end; nap(1)) {
+		snprintf(name, sizeof(name), "/proc/self/task/%d/syscall", g->tid);
+		FILE *f = g->tid ? fopen(name, "r") : NULL;
+		CHECK(f || !g->tid || errno == ENOENT, "%s", name);
+		in = f && fgets(line, sizeof(line), f) && atoi(line) == SYS_ioctl;
+		if (f)
+			fclose(f);
+	}
+	nap(20); /* and with the host */
 }
 
 /* interrupt interrupts a get until it returns: one signal could come before the
@@ -406,7 +424,7 @@ static void r24_eintr(void)
 	CHECK(!reg(g.fd, "r24"), "register");
 	catch(0);
 	pthread_t t = spawn(get_run, (long)&g);
-	nap(50);
+	blocked(&g);
 	CHECK(!g.over, "the get did not wait");
 	interrupt(t, &g);
 	CHECK(g.rc == -1 && g.err == EINTR, "%d %d", g.rc, g.err);
@@ -620,7 +638,7 @@ static void close_while_blocked(void)
 	CHECK(!reg(g.fd, "cwb"), "register");
 	catch(0);
 	pthread_t t = spawn(get_run, (long)&g);
-	nap(50);
+	blocked(&g);
 	double t0 = now();
 	close(g.fd);
 	CHECK(now() - t0 < 0.5, "close waited");
@@ -799,10 +817,12 @@ static void r38_prealloc(void)
 
 #include "session.h"
 #include "more.h"
+#include "rest.h"
 
-static const struct test { const char *name; void (*run)(void); } session_tests[] = { SESSION_TESTS, MORE_TESTS };
+static const struct test { const char *name; void (*run)(void); } session_tests[] = { SESSION_TESTS, MORE_TESTS, REST_TESTS };
 
 static const struct test tests[] = {
+	{ "R5_versions", r5_versions }, { "R5_exact", r5_exact },
 	{ "R6_unregistered", r6_unregistered }, { "R7_R9_register", r7_register }, { "R10_nonblocking", r10_nonblocking },
 	{ "R14_dup_fork", r14_dup_fork }, { "R17_kill_in_options", r17_kill_in_options }, { "R24_eintr", r24_eintr },
 	{ "R24_restart", r24_restart }, { "F4_replay", f4_replay }, { "R25_errors", r25_errors },

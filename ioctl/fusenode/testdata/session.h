@@ -6,21 +6,9 @@ static void hear(long *v, int n)
 }
 
 /* Rules that need an initiator with task attributes, task management and slow
- * answers: the session is in the process of the test, which does what this
- * program prints (session_test.go):
- *
- *	attach NAME            begins a session with the device
- *	attached               -> 1, or 0 if it was refused
- *	submit ID Q N CDB...   a command of task attribute Q, with N bytes to write
- *	hold ID ...            likewise, but its response is kept until "deliver ID"
- *	outcome ID             -> STATUS KEY ASC ASCQ LENGTH FIRST, in decimal
- *	over ID                -> 1 if the command's response was made, else 0
- *	tm ID FN TAG           a task management function; TAG names a command
- *	tmover ID              -> its result, when it is over
- *	detach                 ends the session
- *
- * Each line is answered, with 1 and what stands behind the arrow, when it has
- * been done.
+ * answers: it is in the host's process and does what this program prints, line
+ * by line (internal/initiator says which lines there are). Each line is answered
+ * when it has been done, with 1 and what is asked for.
  */
 static void say(const char *fmt, ...)
 {
@@ -32,6 +20,7 @@ static void say(const char *fmt, ...)
 	fflush(stdout);
 	long done;
 	hear(&done, 1);
+	CHECK(done == 1, "this can't be done: %s", fmt);
 }
 
 /* wait_for fetches a subcommand that must come, at a non-blocking node. */
