@@ -64,7 +64,7 @@ func openMedium(cfg *config, e exportConfig) (medium, error) {
 }
 
 // openDisk opens the medium of an export, with open, and makes it a disk.
-func openDisk(cfg *config, e exportConfig, open func(*config, exportConfig) (medium, error)) (*exportedDisk, error) {
+func openDisk(cfg *config, log *logrus.Logger, e exportConfig, open func(*config, exportConfig) (medium, error)) (*exportedDisk, error) {
 	m, err := open(cfg, e)
 	if err != nil {
 		return nil, err
@@ -76,6 +76,7 @@ func openDisk(cfg *config, e exportConfig, open func(*config, exportConfig) (med
 		// A megabyte that is in the page cache is copied in about 100 us; on
 		// another goroutine it would be sent from a cold processor cache.
 		InlineRead: 1 << 20, InlineWrite: 1 << 20,
+		Faults: faultLog{log.WithField("device", e.Name)},
 	})
 	if err != nil {
 		return nil, errors.Join(err, d.backing.Close())

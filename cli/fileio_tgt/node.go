@@ -49,7 +49,7 @@ func serveNode(ctx context.Context, cfg *config, log *logrus.Logger, ready func(
 		ended: make(chan error, len(cfg.Exports)), over: make(chan struct{}),
 	}
 	for _, e := range cfg.Exports {
-		d, err := openDisk(cfg, e, openMedium)
+		d, err := openDisk(cfg, log, e, openMedium)
 		if err != nil {
 			return errors.Join(err, p.Shutdown(context.Background()))
 		}

@@ -120,7 +120,7 @@ type program struct {
 // openMedia opens every file before anything else is touched.
 func (p *program) openMedia() error {
 	for _, e := range p.cfg.Exports {
-		d, err := openDisk(p.cfg, e, p.open)
+		d, err := openDisk(p.cfg, p.log, e, p.open)
 		if err != nil {
 			return err
 		}

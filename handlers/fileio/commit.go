@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+
+	"scstuser/handlers"
 )
 
 // Sync makes every write, Punch and Zero that was answered before the call
@@ -34,7 +36,7 @@ func (f *File) datasync() error {
 }
 
 func (f *File) lost(err error) error {
-	return fmt.Errorf("sync %s: %w (writes may be lost; reopen the device to go on)", f.path, err)
+	return fmt.Errorf("sync %s: %w (%w; reopen the device to go on)", f.path, err, handlers.ErrLost)
 }
 
 // commit lets many callers share few syncs. A sync helps a caller only if it

@@ -109,7 +109,8 @@ func (f *File) writeFull(p []byte, off int64, durable bool) (done int, err error
 			f.noDsync.Store(true)
 		case err != nil:
 			if dsync && !refusal(err) {
-				f.commit.fail(f.lost(err))
+				err = f.lost(err)
+				f.commit.fail(err)
 			}
 			return done, err
 		default:
