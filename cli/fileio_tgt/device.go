@@ -178,12 +178,7 @@ func (d *exportedDisk) close(ctx context.Context) error {
 	if d.dev != nil {
 		errs = append(errs, d.dev.Close(ctx), d.recording.end())
 	}
-	if s, ok := d.backing.(handlers.Syncer); ok && !d.backing.ReadOnly() {
-		if err := s.Sync(); err != nil {
-			errs = append(errs, fmt.Errorf("device %s: sync %s: %w", d.name, d.path, err))
-		}
-	}
-	return errors.Join(append(errs, d.backing.Close())...)
+	return errors.Join(append(errs, d.closeMedium(ctx))...)
 }
 
 // eventLog logs every step of every ucmd, for --debug. It runs under the

@@ -19,6 +19,7 @@
 //	serve.go            builds devices, handlers and listeners from a config
 //	report.go           what devices report, as log records
 //	faults.go           what the media fail to do, as log records
+//	release.go          the end of the media, also of those that hang
 //	cutoff.go           what follows when a handler is cut off
 //	node.go             the same for disks that are registered with a node
 //	host*.go            the subcommand host: its options, wiring and banner

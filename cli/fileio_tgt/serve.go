@@ -225,9 +225,7 @@ func (p *program) release(ctx context.Context) error {
 	for _, l := range p.opened {
 		_ = l.Close() // one that was never served from
 	}
-	for _, d := range p.disks {
-		errs = append(errs, d.release(ctx))
-	}
+	errs = append(errs, releaseDisks(ctx, p.disks))
 	p.status.close() // till here one could see what the end waits for
 	if err := errors.Join(errs...); err != nil {
 		return err // a handler that still runs uses the buffers

@@ -5,6 +5,7 @@ import (
 	"io"
 	"syscall"
 
+	"scstuser/handlers"
 	"scstuser/scsi"
 )
 
@@ -93,6 +94,9 @@ func (d *Disk) put(p []byte, lba uint64, fua bool) (s scsi.Sense, ok bool) {
 
 // writeSense is the sense for a write that failed after done bytes from lba on.
 func (d *Disk) writeSense(err error, lba uint64, done int) scsi.Sense {
+	if errors.Is(err, handlers.ErrLost) {
+		done = 0 // written perhaps, but none of it is known to be durable
+	}
 	lba += uint64(done) >> d.shift
 	d.faults.failed(writeFault(err), err, lba, true)
 	s := senseOfWrite(err)

@@ -98,8 +98,8 @@ func (i *Injected) Waiting() int {
 	return i.waiting
 }
 
-// clearAll ends all faults.
-func (s *FS) clearAll() {
+// ClearAll clears all faults.
+func (s *FS) ClearAll() {
 	s.mu.Lock()
 	all := s.faults
 	s.faults = nil

@@ -95,7 +95,7 @@ func (s *FS) Requests(op Op) int {
 // is cut off: its calls fail with ENOTCONN, and what the kernel had not written
 // back is lost.
 func (s *FS) Close() error {
-	s.clearAll()
+	s.ClearAll()
 	if err := unix.Unmount(s.o.Dir, 0); err != nil {
 		_ = unix.Unmount(s.o.Dir, unix.MNT_FORCE) // ends the connection; the next one says what is wrong
 		if err := unix.Unmount(s.o.Dir, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {

@@ -1,0 +1,278 @@
+package faults
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"scstuser/internal/faultfs"
+	"scstuser/internal/proc"
+	"scstuser/nbd/nbdtest"
+)
+
+// mode is how the server runs.
+type mode struct {
+	name, text string
+	args       []string
+}
+
+var (
+	writeBack    = mode{"write-back", "default", nil}
+	threads      = mode{"threads", "`--inline=false`", []string{"--inline=false"}}
+	direct       = mode{"direct", "`--direct`", []string{"--direct"}}
+	writeThrough = mode{"write-through", "`--write_through`", []string{"--write_through"}}
+	readOnly     = mode{"read-only", "`--read_only`", []string{"--read_only"}}
+)
+
+// Places in the image: there is where ranges fail, elsewhere where they don't.
+const (
+	there     = 4 << 20
+	elsewhere = 2 << 20
+)
+
+// rig is a disk, a server that serves it beside a healthy one, and a client of
+// each.
+type rig struct {
+	t    *testing.T
+	mode mode
+	size int // of requests, in bytes
+	disk disk
+
+	bin, dir string
+	healthy  string
+	server   *proc.Server
+	// logs is what servers before the present one have printed.
+	logs          string
+	conn, sibling *nbdtest.Conn
+	// second is another client of the disk.
+	second *nbdtest.Conn
+	// left says that the test has seen the end of the server.
+	left bool
+
+	fault *faultfs.Injected
+	// hung is a request that has not been answered.
+	hung nbdtest.Request
+	// came has the answer to a client that was waiting for it.
+	came  chan nbdtest.Reply
+	fills byte
+	// holds is what each place was last written with, as far as that is known;
+	// stable what of it was made durable.
+	holds, stable map[uint64][]byte
+}
+
+func newRig(t *testing.T, m medium, mo mode, size int) *rig {
+	t.Helper()
+	r := &rig{
+		t: t, mode: mo, size: size, disk: m.make(t),
+		holds: make(map[uint64][]byte), stable: make(map[uint64][]byte),
+	}
+	var err error
+	if r.bin, err = builder.Binary(context.Background(), false); err != nil {
+		t.Fatal(err)
+	}
+	if r.dir, err = os.MkdirTemp("", "flt"); err != nil { // short enough for a socket
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(r.dir) })
+	r.healthy = filepath.Join(r.dir, "healthy")
+	if err := os.WriteFile(r.healthy, make([]byte, 4<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.end() })
+	r.start()
+	return r
+}
+
+// start starts the server and connects to it.
+func (r *rig) start() {
+	r.t.Helper()
+	s, err := proc.Start(context.Background(), proc.FileioTgt{Bin: r.bin}, proc.Config{
+		Files:  []string{r.disk.path, r.healthy},
+		Listen: []proc.Endpoint{proc.Unix(filepath.Join(r.dir, "s"))},
+		Args:   append([]string{"--control=none"}, r.mode.args...),
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.server, r.left = s, false
+	r.conn, r.second, r.sibling = r.dial(r.export()), r.dial(r.export()), r.dial("healthy")
+}
+
+// export is the disk's name.
+func (r *rig) export() string { return filepath.Base(r.disk.path) }
+
+// dial connects a client that hears of errors what there is to say.
+func (r *rig) dial(export string) *nbdtest.Conn {
+	r.t.Helper()
+	c := nbdtest.Dial(r.t, "unix", filepath.Join(r.dir, "s"))
+	c.Hello()
+	c.Negotiate(nbdtest.Structured)
+	c.Go(export)
+	return c
+}
+
+// end ends the server after a test, however it went.
+func (r *rig) end() {
+	if r.disk.faults != nil {
+		r.disk.faults.ClearAll() // or it could not end
+	}
+	if r.server == nil || r.left {
+		return
+	}
+	if !r.t.Failed() {
+		if err := r.server.Signal(os.Interrupt); err != nil {
+			r.t.Error(err)
+		}
+		if r.server.WaitExit(20 * time.Second) {
+			return
+		}
+		r.t.Error("the server did not end")
+	}
+	r.server.Kill()
+	r.t.Logf("the server printed:\n%s", r.log())
+}
+
+// log is what all servers have printed.
+func (r *rig) log() string { return r.logs + r.server.Output() }
+
+// build makes a request; a WRITE's bytes are others each time.
+func (r *rig) build(typ uint16, at uint64, size int, flags uint16) nbdtest.Request {
+	req := nbdtest.Request{Type: typ, Flags: flags, Offset: at, Length: uint32(size)}
+	if typ == nbdtest.CmdWrite {
+		r.fills++
+		req.Payload = bytes.Repeat([]byte{r.fills}, size)
+	}
+	if typ == nbdtest.CmdFlush {
+		req.Offset, req.Length = 0, 0
+	}
+	return req
+}
+
+// request is one request to the disk, or to its sibling.
+func (r *rig) request(c *nbdtest.Conn, typ uint16, at uint64, size int, flags uint16) nbdtest.Reply {
+	r.t.Helper()
+	req := r.build(typ, at, size, flags)
+	reply := c.Ask(req)
+	if c != r.sibling {
+		r.note(req, reply)
+	}
+	return reply
+}
+
+// note compares what a request did with what the disk should have, and stores
+// what follows from it.
+func (r *rig) note(req nbdtest.Request, reply nbdtest.Reply) {
+	r.t.Helper()
+	at, ok := req.Offset, reply.Errno == nbdtest.OK
+	switch req.Type {
+	case nbdtest.CmdRead:
+		if want, known := r.holds[at]; ok && known && !bytes.Equal(reply.Data, want) {
+			r.t.Errorf("READ at %d returned %d..., want %d", at, reply.Data[0], want[0])
+		}
+	case nbdtest.CmdWrite, nbdtest.CmdWriteZeroes:
+		delete(r.stable, at)
+		delete(r.holds, at) // a write that failed leaves anything
+		if ok {
+			r.holds[at] = req.Payload
+			if req.Payload == nil {
+				r.holds[at] = make([]byte, r.size)
+			}
+		}
+		if ok && (req.Flags&nbdtest.CmdFlagFUA != 0 || r.mode.name == writeThrough.name) {
+			r.stable[at] = r.holds[at]
+			r.checkStable()
+		}
+	case nbdtest.CmdFlush:
+		if ok {
+			for at, b := range r.holds {
+				r.stable[at] = b
+			}
+			r.checkStable()
+		}
+	}
+}
+
+// checkStable compares what was made durable with what is stored (I6).
+func (r *rig) checkStable() {
+	r.t.Helper()
+	if r.disk.stored == nil {
+		return
+	}
+	for at, want := range r.stable {
+		got := make([]byte, len(want))
+		if _, err := r.disk.stored.ReadAt(got, int64(at)); err != nil {
+			r.t.Fatal(err)
+		}
+		if !bytes.Equal(got, want) {
+			r.t.Errorf("what was made durable at %d is not stored: %d, want %d", at, got[0], want[0])
+		}
+	}
+}
+
+// others requires that the sibling works.
+func (r *rig) others() {
+	r.t.Helper()
+	if r.mode.name != readOnly.name {
+		for _, typ := range []uint16{nbdtest.CmdWrite, nbdtest.CmdFlush} {
+			if reply := r.request(r.sibling, typ, 0, 4096, 0); reply.Errno != nbdtest.OK {
+				r.t.Errorf("another export answers command %d with %v (%s)", typ, reply.Errno, reply.Message)
+			}
+		}
+	}
+	if reply := r.request(r.sibling, nbdtest.CmdRead, 0, 4096, 0); reply.Errno != nbdtest.OK {
+		r.t.Errorf("another export answers a READ with %v (%s)", reply.Errno, reply.Message)
+	}
+}
+
+// restart ends the server, which has to have this exit status, and starts
+// another one.
+func (r *rig) restart(status int) {
+	r.t.Helper()
+	r.stop(status)
+	r.logs += r.server.Output()
+	r.start()
+}
+
+// stop ends the server with SIGTERM.
+func (r *rig) stop(status int) {
+	r.t.Helper()
+	if err := r.server.Signal(os.Interrupt); err != nil {
+		r.t.Fatal(err)
+	}
+	if !r.server.WaitExit(20 * time.Second) {
+		r.t.Fatal("the server did not end")
+	}
+	r.left = true
+	if got := r.server.ExitCode(); got != status {
+		r.t.Errorf("the server ended with status %d, want %d:\n%s", got, status, r.server.Output())
+	}
+}
+
+// logged waits for a line of the log.
+func (r *rig) logged(l line) {
+	r.t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if got := l.count(r.log()); got > 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			r.t.Errorf("the log does not have %s:\n%s", l, r.log())
+			return
+		}
+	}
+}
+
+// line is a line of the log.
+type line struct{ level, msg string }
+
+func (l line) String() string { return fmt.Sprintf("%s: %s", l.level, l.msg) }
+
+// count is how often it is in a log.
+func (l line) count(log string) int {
+	return strings.Count(log, fmt.Sprintf("level=%s msg=%q", l.level, l.msg))
+}

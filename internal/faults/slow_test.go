@@ -1,0 +1,250 @@
+package faults
+
+import (
+	"strings"
+	"syscall"
+	"time"
+
+	"scstuser/internal/faultfs"
+	"scstuser/nbd/nbdtest"
+)
+
+// hangs sends a request that meets the fault, and waits until it does.
+func hangs(typ, flags uint16) step {
+	return step{commandNames[typ] + " *hangs*", func(r *rig) {
+		r.t.Helper()
+		r.hung = r.build(typ, there, r.size, flags)
+		r.hung.Cookie = 1
+		r.conn.SendRequests(r.hung)
+		r.waitFor("the request hangs", func() bool { return r.fault.Waiting() > 0 })
+	}}
+}
+
+// answered is the end of the request that hung.
+func answered(want outcome) step {
+	result := "ok"
+	if want.errno != nbdtest.OK {
+		result = "**" + want.errno.String() + "**"
+	}
+	return step{"it is answered " + result, func(r *rig) {
+		r.t.Helper()
+		reply := r.conn.Collect(r.hung)[0]
+		want.check(r, "what hung", there, reply)
+		r.note(r.hung, reply)
+	}}
+}
+
+// another is a step of a second client of the same export.
+func another(typ uint16, want outcome) step {
+	return step{"another client's " + commandNames[typ] + " " + strings.ToLower(want.errno.String()), func(r *rig) {
+		r.t.Helper()
+		want.check(r, "another client's "+commandNames[typ], elsewhere, r.request(r.second, typ, 8<<20, r.size, 0))
+	}}
+}
+
+// serial is how a step shows that the present connection and others go on.
+var othersGoOn = step{"other exports go on", func(r *rig) { r.others() }}
+
+// waitFor waits until something holds.
+func (r *rig) waitFor(what string, holds func() bool) {
+	r.t.Helper()
+	for deadline := time.Now().Add(15 * time.Second); !holds(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			r.t.Fatalf("not within 15 s: %s; the server printed:\n%s", what, r.log())
+		}
+	}
+}
+
+// known has the ranges read that will be read while the disk hangs: the server
+// asks the file system for the holes of others, and that may wait for a write that
+// hangs.
+var known = step{"", func(r *rig) {
+	for _, at := range []uint64{there, elsewhere, 8 << 20} {
+		ok.check(r, "READ", at, r.request(r.conn, nbdtest.CmdWrite, at, r.size, 0))
+		ok.check(r, "READ", at, r.request(r.conn, nbdtest.CmdRead, at, r.size, 0))
+	}
+}}
+
+// newcomer connects a new client, whose first request has to wait for the
+// command that hangs (rule R39). Those that are there go on meanwhile.
+var newcomer = step{"a new client *waits*", func(r *rig) {
+	r.came = make(chan nbdtest.Reply, 1)
+	c := r.dial(r.export())
+	go func() { // it is the only one that uses c
+		r.came <- c.Ask(nbdtest.Request{Type: nbdtest.CmdRead, Offset: elsewhere, Length: 4096})
+	}()
+	for _, typ := range []uint16{nbdtest.CmdRead, nbdtest.CmdRead, nbdtest.CmdRead} {
+		begin := time.Now()
+		ok.check(r, "a client that was there", 8<<20, r.request(r.second, typ, 8<<20, r.size, 0))
+		if took := time.Since(begin); took > 5*time.Second {
+			r.t.Errorf("a client that was there had to wait for %v", took)
+		}
+		time.Sleep(300 * time.Millisecond)
+	}
+	select {
+	case <-r.came:
+		r.t.Error("the new client does not wait")
+	default:
+	}
+}}
+
+// served is the newcomer's first answer.
+var served = step{"the new client is served", func(r *rig) {
+	r.t.Helper()
+	select {
+	case reply := <-r.came:
+		ok.check(r, "the new client", elsewhere, reply)
+	case <-time.After(15 * time.Second):
+		r.t.Error("the new client waits for ever")
+	}
+}}
+
+var (
+	hangRead  = faultfs.Fault{Ops: faultfs.Read, Off: there, Len: 1 << 20, Hang: true}
+	hangWrite = faultfs.Fault{Ops: faultfs.Write, Off: there, Len: 1 << 20, Hang: true}
+	hangSync  = faultfs.Fault{Ops: faultfs.Sync, Hang: true}
+)
+
+// with adds options to a mode.
+func (m mode) with(text string, args ...string) mode {
+	m.name, m.text = m.name+strings.ReplaceAll(strings.Join(args, ""), "--", "-"), text
+	m.args = append(append([]string{}, m.args...), args...)
+	return m
+}
+
+// terminated sends SIGTERM, and waits until the server has said this last.
+func terminated(text, says string) step {
+	return step{text, func(r *rig) {
+		r.t.Helper()
+		begin := time.Now()
+		if err := r.server.Signal(syscall.SIGTERM); err != nil {
+			r.t.Fatal(err)
+		}
+		r.waitFor("the server says: "+says, func() bool { return strings.Contains(r.log(), says) })
+		if took := time.Since(begin); took > 10*time.Second {
+			r.t.Errorf("the end took %v", took)
+		}
+	}}
+}
+
+// gone waits for the process, which a system call in the disk may hold up.
+func gone(status int) step {
+	return step{"", func(r *rig) {
+		r.t.Helper()
+		if r.fault != nil {
+			r.fault.Clear()
+		}
+		if !r.server.WaitExit(15 * time.Second) {
+			r.t.Fatal("the server did not end")
+		}
+		r.left = true
+		if got := r.server.ExitCode(); got != status {
+			r.t.Errorf("the server ended with status %d, want %d:\n%s", got, status, r.log())
+		}
+	}}
+}
+
+var slowRows = []row{
+	{
+		name: "slow", fault: "a disk that takes a second",
+		on: []medium{plain}, modes: []mode{writeBack, threads, direct, writeThrough},
+		steps: []step{
+			fails(faultfs.Fault{Ops: faultfs.Read | faultfs.Write, Off: there, Len: 1 << 20, Delay: time.Second}),
+			write(ok), read(ok), fua(ok), flush(ok),
+		},
+		not: []line{readsFail, writesFail},
+	},
+	{
+		name: "hang-read", fault: "a disk that hangs when a range is read",
+		on: []medium{plain}, modes: []mode{writeBack, threads, direct, readOnly},
+		steps: []step{
+			fails(hangRead), hangs(nbdtest.CmdRead, 0), readElsewhere(ok),
+			another(nbdtest.CmdRead, ok), othersGoOn, repaired, answered(ok), read(ok),
+		},
+	},
+	{
+		name: "hang-write", fault: "a disk that hangs when a range is written",
+		on: []medium{plain}, modes: []mode{writeBack, threads, direct},
+		steps: []step{
+			known, fails(hangWrite), hangs(nbdtest.CmdWrite, 0), readElsewhere(ok), writeElsewhere(ok),
+			another(nbdtest.CmdWrite, ok), othersGoOn, repaired, answered(ok), write(ok), read(ok), flush(ok),
+		},
+	},
+	{
+		name: "hang-sync", fault: "a disk that hangs when it is flushed",
+		on: []medium{plain}, modes: []mode{writeBack, threads, direct},
+		steps: []step{
+			known, write(ok), fails(hangSync), hangs(nbdtest.CmdFlush, 0), readElsewhere(ok), read(ok),
+			another(nbdtest.CmdRead, ok), othersGoOn, repaired, answered(ok), flush(ok),
+		},
+	},
+	{
+		name: "hang-writeback", fault: "a disk that hangs, below the kernel's page cache",
+		on: []medium{block}, modes: []mode{writeBack, threads},
+		steps: []step{
+			known, write(ok), fails(faultfs.Fault{Ops: faultfs.Write | faultfs.Sync, Hang: true}),
+			write(ok), hangs(nbdtest.CmdFlush, 0), read(ok), readElsewhere(ok),
+			another(nbdtest.CmdRead, ok), othersGoOn, repaired, answered(ok), flush(ok),
+		},
+	},
+	{
+		name: "hang-newcomer", fault: "a disk that hangs, and a client that comes",
+		on: []medium{plain}, modes: []mode{writeBack}, sizes: []int{4 << 10},
+		steps: []step{
+			fails(hangRead), hangs(nbdtest.CmdRead, 0), newcomer, repaired, answered(ok), served,
+		},
+	},
+	{
+		name: "hang-report", fault: "a disk that hangs",
+		on: []medium{plain}, modes: []mode{writeBack.with("`--cmd_timeout 1`", "--cmd_timeout=1")}, sizes: []int{4 << 10},
+		steps: []step{
+			fails(hangRead), hangs(nbdtest.CmdRead, 0), logged(notAnswered), readElsewhere(ok), repaired, answered(ok),
+		},
+		logs: []line{notAnswered},
+	},
+	{
+		name: "hang-kill", fault: "a disk that hangs",
+		on: []medium{plain}, sizes: []int{4 << 10},
+		modes: []mode{writeBack.with("`--cmd_timeout 1 --cmd_timeout_action kill`", "--cmd_timeout=1", "--cmd_timeout_action=kill")},
+		steps: []step{
+			fails(hangRead), hangs(nbdtest.CmdRead, 0), answered(outcome{errno: nbdtest.ESHUTDOWN}), othersGoOn,
+			terminated("SIGTERM ends it, status 1", "its handler was cut off (--cmd_timeout_action kill)"), gone(1),
+		},
+		logs: []line{cutOff, exportGone},
+	},
+	{
+		name: "hang-SIGTERM", fault: "SIGTERM while a command hangs",
+		on: []medium{plain}, sizes: []int{4 << 10},
+		modes: []mode{writeBack.with("`--drain_timeout 1`", "--drain_timeout=1")},
+		steps: []step{
+			{"", func(r *rig) { r.request(r.sibling, nbdtest.CmdWrite, 0, 4096, 0) }},
+			fails(hangRead), hangs(nbdtest.CmdRead, 0),
+			terminated("it ends after the time, status 1", "device image: its handler did not finish"), gone(1),
+			{"", func(r *rig) {
+				if strings.Contains(r.log(), "device healthy") {
+					r.t.Errorf("a healthy disk suffers:\n%s", r.log())
+				}
+			}},
+		},
+	},
+	{
+		name: "hang-SIGTERM-sync", fault: "SIGTERM while nothing is under way, to a disk that hangs when it is flushed",
+		on: []medium{plain}, sizes: []int{4 << 10},
+		modes: []mode{writeBack.with("`--drain_timeout 1`", "--drain_timeout=1")},
+		steps: []step{
+			write(ok), fails(hangSync),
+			terminated("it ends after the time, status 1", "device image: sync"), gone(1),
+		},
+	},
+}
+
+var (
+	notAnswered = line{"warning", "the handler does not answer"}
+	cutOff      = line{"error", "the handler does not answer; it is cut off, and its export is gone"}
+	exportGone  = line{"warning", "the export is gone until the program is started again"}
+)
+
+// logged waits for a line of the log.
+func logged(l line) step {
+	return step{"", func(r *rig) { r.logged(l) }}
+}
