@@ -33,9 +33,9 @@ var faultTexts = [...][3]string{
 		"the disk has space again for what is written",
 	},
 	disk.FaultLost: {
-		"the disk has not made durable what was written, and that may be lost; " +
-			"each flush and each durable write fails from now on, until the program is started again",
-		"flushes and durable writes still fail, until the program is started again",
+		"writes may be lost: the disk did not make them durable; " +
+			"flushes and durable writes fail until the program is started again",
+		"writes may be lost; flushes and durable writes still fail, until the program is started again",
 		"",
 	},
 }

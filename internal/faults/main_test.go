@@ -19,7 +19,7 @@ var builder proc.Builder
 func TestMain(m *testing.M) {
 	flag.Parse()
 	// Most of a test's time is spent waiting.
-	if err := flag.Set("test.parallel", "8"); err != nil {
+	if err := flag.Set("test.parallel", "16"); err != nil {
 		panic(err)
 	}
 	dir, err := os.MkdirTemp("", "faults")

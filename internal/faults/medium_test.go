@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -45,8 +46,10 @@ var (
 	block = medium{"block", "block device", blockDevice}
 	// ext4 is a file on a file system on a faulty block device.
 	ext4 = medium{"ext4", "image file on ext4 on a broken disk", onExt4}
+	// sparse is one on an ext4 that has no space for all of it.
+	sparse = medium{"ext4", "sparse image on a small ext4", onSmallExt4}
 	// small is a sparse file on a file system that has no space for all of it.
-	small = medium{"tmpfs", "sparse image on a small tmpfs", onSmallFS}
+	small = medium{"tmpfs", "sparse image on a small tmpfs", onTmpfs}
 )
 
 // faulty mounts a faultfs.
@@ -112,30 +115,59 @@ func blockDevice(t *testing.T) disk {
 
 // onExt4 is an image on an ext4 on a blockDevice.
 func onExt4(t *testing.T) disk {
+	d, dir := mountExt4(t)
+	path := filepath.Join(dir, "image")
+	tool(t, "dd", "if=/dev/zero", "of="+path, "bs=1M", "count=8", "conv=fsync", "status=none")
+	return disk{path: path, faults: d.faults}
+}
+
+// onSmallExt4 is a sparse image there.
+func onSmallExt4(t *testing.T) disk {
+	_, dir := mountExt4(t)
+	path, filler := filepath.Join(dir, "image"), filepath.Join(dir, "filler")
+	tool(t, "truncate", "-s", strconv.Itoa(imageSize), path)
+	return disk{
+		path: path,
+		fill: func(t *testing.T) { fillUp(t, filler) },
+		// Not by this process, which serves the disk below.
+		empty: func(t *testing.T) { tool(t, "rm", filler); tool(t, "sync", path) },
+	}
+}
+
+// fillUp takes all space that there is.
+func fillUp(t *testing.T, filler string) {
+	t.Helper()
+	for _, piece := range []string{"64K", "512"} { // to the last block
+		err := exec.Command("dd", "if=/dev/zero", "of="+filler, "oflag=append", "conv=notrunc,fsync", "bs="+piece, "status=none").Run()
+		if err == nil {
+			t.Fatal("the file system never gets full")
+		}
+	}
+}
+
+// mountExt4 makes an ext4 on a blockDevice and mounts it at dir.
+func mountExt4(t *testing.T) (d disk, dir string) {
 	t.Helper()
 	if _, err := exec.LookPath("mkfs.ext4"); err != nil {
 		missing(t, "%v: install e2fsprogs", err)
 	}
-	d := blockDevice(t)
+	d, dir = blockDevice(t), t.TempDir()
 	tool(t, "mkfs.ext4", "-q", "-m", "0", d.path)
-	dir := t.TempDir()
 	tool(t, "mount", "-t", "ext4", d.path, dir)
 	t.Cleanup(func() { tool(t, "umount", dir) })
-	path := filepath.Join(dir, "image")
-	tool(t, "truncate", "-s", "8M", path)
-	tool(t, "sync", path)
-	return disk{path: path, faults: d.faults}
+	return d, dir
 }
 
-// onSmallFS is an image on a tmpfs with less space.
-func onSmallFS(t *testing.T) disk {
+// onTmpfs is an image on a tmpfs with less space.
+func onTmpfs(t *testing.T) disk {
 	t.Helper()
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=8M"); err != nil {
 		missing(t, "mount a tmpfs: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := unix.Unmount(dir, 0); err != nil {
+		// A program that another test is starting may have it open for a moment.
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
 			t.Errorf("unmount %s: %v", dir, err)
 		}
 	})
@@ -150,12 +182,7 @@ func onSmallFS(t *testing.T) disk {
 	}
 	return disk{
 		path: path, stored: stored,
-		fill: func(t *testing.T) {
-			// To the last byte: dd fails when nothing is left.
-			if err := exec.Command("dd", "if=/dev/zero", "of="+filler, "bs=64K", "status=none").Run(); err == nil {
-				t.Fatal("the file system never gets full")
-			}
-		},
+		fill: func(t *testing.T) { fillUp(t, filler) },
 		empty: func(t *testing.T) {
 			if err := os.Remove(filler); err != nil {
 				t.Fatal(err)

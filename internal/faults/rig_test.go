@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -46,6 +47,7 @@ type rig struct {
 	bin, dir string
 	healthy  string
 	server   *proc.Server
+	handler  *proc.Server // in the mode hosted, beside the server
 	// logs is what servers before the present one have printed.
 	logs          string
 	conn, sibling *nbdtest.Conn
@@ -91,6 +93,17 @@ func newRig(t *testing.T, m medium, mo mode, size int) *rig {
 // start starts the server and connects to it.
 func (r *rig) start() {
 	r.t.Helper()
+	if r.mode.name == hosted.name {
+		r.startHosted()
+	} else {
+		r.startServer()
+	}
+	r.conn, r.second, r.sibling = r.dial(r.export()), r.dial(r.export()), r.dial("healthy")
+}
+
+// startServer is start for the other modes.
+func (r *rig) startServer() {
+	r.t.Helper()
 	s, err := proc.Start(context.Background(), proc.FileioTgt{Bin: r.bin}, proc.Config{
 		Files:  []string{r.disk.path, r.healthy},
 		Listen: []proc.Endpoint{proc.Unix(filepath.Join(r.dir, "s"))},
@@ -100,7 +113,6 @@ func (r *rig) start() {
 		r.t.Fatal(err)
 	}
 	r.server, r.left = s, false
-	r.conn, r.second, r.sibling = r.dial(r.export()), r.dial(r.export()), r.dial("healthy")
 }
 
 // export is the disk's name.
@@ -121,6 +133,7 @@ func (r *rig) end() {
 	if r.disk.faults != nil {
 		r.disk.faults.ClearAll() // or it could not end
 	}
+	r.endHosted()
 	if r.server == nil || r.left {
 		return
 	}
@@ -138,7 +151,13 @@ func (r *rig) end() {
 }
 
 // log is what all servers have printed.
-func (r *rig) log() string { return r.logs + r.server.Output() }
+func (r *rig) log() string {
+	text := r.logs + r.server.Output()
+	if r.handler != nil {
+		text += r.handler.Output()
+	}
+	return text
+}
 
 // build makes a request; a WRITE's bytes are others each time.
 func (r *rig) build(typ uint16, at uint64, size int, flags uint16) nbdtest.Request {
@@ -270,7 +289,25 @@ func (r *rig) logged(l line) {
 // line is a line of the log.
 type line struct{ level, msg string }
 
-func (l line) String() string { return fmt.Sprintf("%s: %s", l.level, l.msg) }
+// String is how the document has it.
+func (l line) String() string { return fmt.Sprintf("%s: `%s`", l.level, l.msg) }
+
+// quiet says whether it is neither a warning nor an error.
+func (l line) quiet() bool { return l.level == "info" }
+
+// loud counts a log's warnings and errors.
+func loud(log string) int {
+	return strings.Count(log, "level=warning ") + strings.Count(log, "level=error ")
+}
+
+// said says whether the program ended with the line, in which … is anything.
+func (l line) said(log string) bool {
+	parts := strings.Split(l.msg, "…")
+	for i := range parts {
+		parts[i] = regexp.QuoteMeta(parts[i])
+	}
+	return regexp.MustCompile("(?m)^fileio_tgt: " + strings.Join(parts, ".*") + ".*$").MatchString(log)
+}
 
 // count is how often it is in a log.
 func (l line) count(log string) int {

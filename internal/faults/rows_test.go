@@ -17,9 +17,17 @@ var (
 	spaceFails = line{"error", "the disk has no space for what is written; clients get ENOSPC"}
 	spaceAgain = line{"info", "the disk has space again for what is written"}
 
-	dataLost = line{"error", "the disk has not made durable what was written, and that may be lost; " +
-		"each flush and each durable write fails from now on, until the program is started again"}
+	dataLost = line{"error", "writes may be lost: the disk did not make them durable; " +
+		"flushes and durable writes fail until the program is started again"}
+	// endsLost is what a program says that ends after that.
+	endsLost     = lostFor("input/output error")
+	endsNoSpace  = lostFor("no space left on device")
+	endsReadOnly = lostFor("read-only file system")
 )
+
+func lostFor(why string) line {
+	return line{"at the end", "shut down: device …: sync …: " + why + " (writes may be lost; reopen the device to go on)"}
+}
 
 // badRange is in the middle of what is asked for there.
 func badRange(ops faultfs.Op, errno syscall.Errno) faultfs.Fault {
@@ -35,7 +43,7 @@ var readRows = []row{
 			read(readError), often(read(readError)), readElsewhere(ok), writeElsewhere(ok), flush(ok),
 			repaired, read(ok),
 		},
-		logs: []line{readsFail}, not: []line{readsAgain},
+		logs: []line{readsFail},
 	},
 	{
 		name: "read-EIO-read-only", fault: "EIO on reading a range",
@@ -66,7 +74,7 @@ var writeRows = []row{
 			write(writeError), often(write(writeError)), readElsewhere(ok), writeElsewhere(ok), flush(ok),
 			repaired, write(ok), flush(ok),
 		},
-		logs: []line{writesFail}, not: []line{dataLost},
+		logs: []line{writesFail},
 	},
 	{
 		name: "write-EIO-over", fault: "EIO on writing a range, for a while",
@@ -86,7 +94,7 @@ var writeRows = []row{
 			repaired, read(ok), write(writeError), flush(lostError),
 			restart(1), write(ok), flush(ok),
 		},
-		logs: []line{dataLost},
+		logs: []line{dataLost}, says: []line{endsLost},
 	},
 	{
 		name: "write-EROFS", fault: "EROFS on writing: the file system below has become read-only",
@@ -105,7 +113,6 @@ var writeRows = []row{
 			fails(faultfs.Fault{Ops: faultfs.Read | faultfs.Write, Short: 4096}),
 			write(ok), read(ok), fua(ok), flush(ok),
 		},
-		not: []line{readsFail, writesFail},
 	},
 	{
 		name: "zero-EIO", fault: "EIO on zeroing and on punching holes (fallocate)",
@@ -124,7 +131,6 @@ var writeRows = []row{
 			fails(faultfs.Fault{Ops: faultfs.Zero | faultfs.Punch, Err: syscall.EOPNOTSUPP}),
 			write(ok), zeroes(ok), read(ok), trim(ok), flush(ok),
 		},
-		not: []line{writesFail},
 	},
 }
 
@@ -138,7 +144,7 @@ var syncRows = []row{
 			often(flush(lostError)), repaired, flush(lostError),
 			restart(1), flush(ok), fua(ok),
 		},
-		logs: []line{dataLost},
+		logs: []line{dataLost}, says: []line{endsLost},
 	},
 	{
 		name: "fsync-EROFS", fault: "EROFS on fsync: the file system below gave up",
@@ -147,7 +153,7 @@ var syncRows = []row{
 			write(ok), fails(faultfs.Fault{Ops: faultfs.Sync, Times: 1, PerOpen: true, Err: syscall.EROFS}),
 			flush(lostError), repaired, flush(lostError), restart(1), flush(ok),
 		},
-		logs: []line{dataLost},
+		logs: []line{dataLost}, says: []line{endsReadOnly},
 	},
 	{
 		name: "fsync-EIO-write-through", fault: "EIO on making a write durable",
@@ -157,7 +163,7 @@ var syncRows = []row{
 			write(writeError), writeElsewhere(writeError), flush(lostError), read(ok),
 			repaired, write(writeError), restart(1), write(ok), flush(ok),
 		},
-		logs: []line{dataLost},
+		logs: []line{dataLost}, says: []line{endsLost},
 	},
 	{
 		name: "writeback-EIO", fault: "EIO when the kernel writes back what it has cached",
@@ -168,7 +174,7 @@ var syncRows = []row{
 			often(flush(lostError)), repaired, write(ok), flush(lostError),
 			restart(1), write(ok), flush(ok), fua(ok),
 		},
-		logs: []line{dataLost},
+		logs: []line{dataLost}, says: []line{endsLost},
 	},
 	{
 		name: "writeback-EIO-FUA", fault: "EIO when the kernel writes back what it has cached, and a FUA write waits for it",
@@ -178,7 +184,7 @@ var syncRows = []row{
 			fua(writeError), flush(lostError), repaired, fua(writeError), flush(lostError),
 			restart(1), fua(ok), flush(ok),
 		},
-		logs: []line{dataLost},
+		logs: []line{dataLost}, says: []line{endsLost},
 	},
 	{
 		name: "writeback-ENOSPC", fault: "ENOSPC when the kernel writes back what it has cached (a thin volume is full)",
@@ -187,6 +193,33 @@ var syncRows = []row{
 			fails(badRange(faultfs.Write, syscall.ENOSPC)),
 			write(ok), flush(noSpace), flush(noSpace), repaired, flush(noSpace),
 			restart(1), write(ok), flush(ok),
+		},
+		logs: []line{dataLost}, says: []line{endsNoSpace},
+	},
+}
+
+var ext4Rows = []row{
+	{
+		name: "ext4-EIO", fault: "EIO on all writes to the disk below",
+		on: []medium{ext4}, modes: []mode{writeBack, threads},
+		steps: []step{
+			write(ok), flush(ok), fails(faultfs.Fault{Ops: faultfs.Write, Err: syscall.EIO}),
+			write(ok), flush(lostError), flush(lostError), read(ok), readElsewhere(ok),
+			repaired, read(ok), flush(lostError), {"", func(r *rig) { r.stop(1) }},
+		},
+		logs: []line{dataLost}, says: []line{endsLost},
+	},
+	{
+		name: "killed", fault: "EIO when the kernel writes back what a server had cached that was killed",
+		on: []medium{cached, block}, modes: []mode{writeBack},
+		steps: []step{
+			fails(badRange(faultfs.Write, syscall.EIO)), write(ok),
+			{"*server killed and started again*", func(r *rig) {
+				r.server.Kill()
+				r.logs += r.server.Output()
+				r.start()
+			}},
+			flush(lostError), repaired, flush(lostError),
 		},
 		logs: []line{dataLost},
 	},
@@ -201,7 +234,7 @@ var spaceRows = []row{
 			write(noSpace), fua(noSpace), often(write(noSpace)), readElsewhere(ok), writeElsewhere(ok), flush(ok),
 			repaired, write(ok), fua(ok), flush(ok),
 		},
-		logs: []line{spaceFails}, not: []line{dataLost},
+		logs: []line{spaceFails},
 	},
 	{
 		name: "zero-ENOSPC", fault: "ENOSPC on zeroing (fallocate)",
@@ -214,21 +247,21 @@ var spaceRows = []row{
 	},
 	{
 		name: "full-tmpfs", fault: "the file system below is full",
-		on: []medium{small}, modes: []mode{writeBack, threads, writeThrough},
+		on: []medium{small, sparse}, modes: []mode{writeBack, threads, writeThrough},
 		steps: []step{
 			writeElsewhere(ok), flush(ok),
-			{"", func(r *rig) { r.disk.fill(r.t) }},
+			{"*full*", func(r *rig) { r.disk.fill(r.t) }},
 			write(noSpace), fua(noSpace), often(write(noSpace)), writeElsewhere(ok), readElsewhere(ok), flush(ok),
 			{"*space made*", func(r *rig) { r.disk.empty(r.t) }},
 			write(ok), flush(ok), read(ok),
 		},
-		logs: []line{spaceFails}, not: []line{dataLost},
+		logs: []line{spaceFails},
 	},
 	{
 		name: "full-tmpfs-over", fault: "the file system below is full, for a while",
 		on: []medium{small}, modes: []mode{writeBack}, sizes: []int{4 << 10},
 		steps: []step{
-			{"", func(r *rig) { r.disk.fill(r.t) }},
+			{"*full*", func(r *rig) { r.disk.fill(r.t) }},
 			write(noSpace), {"*space made*", func(r *rig) { r.disk.empty(r.t) }},
 			write(ok), quiet, write(ok), flush(ok),
 		},

@@ -36,13 +36,13 @@ func answered(want outcome) step {
 
 // another is a step of a second client of the same export.
 func another(typ uint16, want outcome) step {
-	return step{"another client's " + commandNames[typ] + " " + strings.ToLower(want.errno.String()), func(r *rig) {
+	return step{"another client's " + commandNames[typ] + " " + want.String(), func(r *rig) {
 		r.t.Helper()
 		want.check(r, "another client's "+commandNames[typ], elsewhere, r.request(r.second, typ, 8<<20, r.size, 0))
 	}}
 }
 
-// serial is how a step shows that the present connection and others go on.
+// othersGoOn requires that the sibling works, and has the document say so.
 var othersGoOn = step{"other exports go on", func(r *rig) { r.others() }}
 
 // waitFor waits until something holds.
@@ -146,13 +146,12 @@ func gone(status int) step {
 
 var slowRows = []row{
 	{
-		name: "slow", fault: "a disk that takes a second",
-		on: []medium{plain}, modes: []mode{writeBack, threads, direct, writeThrough},
+		name: "slow", fault: "a disk that is slow: 0.3 s for each request",
+		on: []medium{plain}, modes: []mode{writeBack, threads, direct, writeThrough}, sizes: []int{1 << 20},
 		steps: []step{
-			fails(faultfs.Fault{Ops: faultfs.Read | faultfs.Write, Off: there, Len: 1 << 20, Delay: time.Second}),
+			fails(faultfs.Fault{Ops: faultfs.Read | faultfs.Write, Off: there, Len: 1 << 20, Delay: 300 * time.Millisecond}),
 			write(ok), read(ok), fua(ok), flush(ok),
 		},
-		not: []line{readsFail, writesFail},
 	},
 	{
 		name: "hang-read", fault: "a disk that hangs when a range is read",
@@ -203,6 +202,16 @@ var slowRows = []row{
 		logs: []line{notAnswered},
 	},
 	{
+		name: "hang-reset", fault: "a disk that hangs",
+		on: []medium{plain}, sizes: []int{4 << 10},
+		modes: []mode{writeBack.with("`--cmd_timeout 1 --cmd_timeout_action reset`", "--cmd_timeout=1", "--cmd_timeout_action=reset")},
+		steps: []step{
+			fails(hangRead), hangs(nbdtest.CmdRead, 0), logged(diskReset), readElsewhere(ok), repaired,
+			answered(ok), read(ok),
+		},
+		logs: []line{diskReset},
+	},
+	{
 		name: "hang-kill", fault: "a disk that hangs",
 		on: []medium{plain}, sizes: []int{4 << 10},
 		modes: []mode{writeBack.with("`--cmd_timeout 1 --cmd_timeout_action kill`", "--cmd_timeout=1", "--cmd_timeout_action=kill")},
@@ -211,6 +220,7 @@ var slowRows = []row{
 			terminated("SIGTERM ends it, status 1", "its handler was cut off (--cmd_timeout_action kill)"), gone(1),
 		},
 		logs: []line{cutOff, exportGone},
+		says: []line{{"at the end", "shut down: device image: its handler was cut off (--cmd_timeout_action kill), and still uses …"}},
 	},
 	{
 		name: "hang-SIGTERM", fault: "SIGTERM while a command hangs",
@@ -226,6 +236,8 @@ var slowRows = []row{
 				}
 			}},
 		},
+		says: []line{{"at the end", "shut down: not everything was finished within --drain_timeout 1s: …; " +
+			"device image: its handler did not finish: context deadline exceeded"}},
 	},
 	{
 		name: "hang-SIGTERM-sync", fault: "SIGTERM while nothing is under way, to a disk that hangs when it is flushed",
@@ -235,11 +247,14 @@ var slowRows = []row{
 			write(ok), fails(hangSync),
 			terminated("it ends after the time, status 1", "device image: sync"), gone(1),
 		},
+		says: []line{{"at the end", "shut down: not everything was finished within --drain_timeout 1s: " +
+			"device image: sync …: the disk does not answer: context deadline exceeded"}},
 	},
 }
 
 var (
 	notAnswered = line{"warning", "the handler does not answer"}
+	diskReset   = line{"error", "the handler does not answer; the disk is reset"}
 	cutOff      = line{"error", "the handler does not answer; it is cut off, and its export is gone"}
 	exportGone  = line{"warning", "the export is gone until the program is started again"}
 )

@@ -19,9 +19,11 @@ type row struct {
 	modes       []mode
 	sizes       []int // of requests; nil: 4 KiB and 1 MiB
 	steps       []step
-	// logs are lines of the log, each exactly once; not are lines that it may
-	// not have.
-	logs, not []line
+	// logs are lines of the log, each exactly once, and all of its warnings and
+	// errors.
+	logs []line
+	// says is how the program ends, if it does by itself.
+	says []line
 }
 
 // step is something that is done, and what it shows.
@@ -32,19 +34,25 @@ type step struct {
 
 // TestFaults runs the table.
 func TestFaults(t *testing.T) {
-	for _, row := range slices.Concat(readRows, writeRows, syncRows, spaceRows, slowRows) {
-		t.Run(row.name, func(t *testing.T) {
-			for _, m := range row.on {
-				for _, mo := range row.modes {
-					for _, size := range row.requestSizes() {
-						t.Run(fmt.Sprintf("%s/%s/%dK", m.name, mo.name, size>>10), func(t *testing.T) {
-							t.Parallel()
-							row.run(newRig(t, m, mo, size))
-						})
-					}
-				}
+	for _, c := range chapters {
+		for _, row := range c.rows {
+			t.Run(row.name, row.runAll)
+		}
+	}
+}
+
+// runAll runs the row in all modes.
+func (w row) runAll(t *testing.T) {
+	t.Parallel()
+	for _, m := range w.on {
+		for _, mo := range w.modes {
+			for _, size := range w.requestSizes() {
+				t.Run(fmt.Sprintf("%s/%s/%dK", m.name, mo.name, size>>10), func(t *testing.T) {
+					t.Parallel()
+					w.run(newRig(t, m, mo, size))
+				})
 			}
-		})
+		}
 	}
 }
 
@@ -69,10 +77,13 @@ func (w row) run(r *rig) {
 			r.t.Errorf("the log has %d times %s:\n%s", got, l, r.log())
 		}
 	}
-	for _, l := range w.not {
-		if l.count(r.log()) > 0 {
-			r.t.Errorf("the log has %s:\n%s", l, r.log())
+	for _, l := range w.says {
+		if !l.said(r.log()) {
+			r.t.Errorf("the program did not end with %q:\n%s", l.msg, r.log())
 		}
+	}
+	if got, want := loud(r.log()), len(slices.DeleteFunc(slices.Clone(w.logs), line.quiet)); got != want {
+		r.t.Errorf("the log has %d warnings and errors, want %d:\n%s", got, want, r.log())
 	}
 }
 
@@ -153,7 +164,7 @@ func writeElsewhere(want outcome) step { return ask(nbdtest.CmdWrite, 0, elsewhe
 
 // fails injects a fault; other exports go on.
 func fails(f faultfs.Fault) step {
-	return step{"", func(r *rig) {
+	return step{"*fault*", func(r *rig) {
 		r.t.Helper()
 		r.fault = r.disk.faults.Inject(f)
 		r.others()
