@@ -34,6 +34,12 @@ func badRange(ops faultfs.Op, errno syscall.Errno) faultfs.Fault {
 	return faultfs.Fault{Ops: ops, Off: there + 1024, Len: 512, Err: errno}
 }
 
+// once is a fault that happens once.
+func once(f faultfs.Fault) faultfs.Fault {
+	f.Times = 1
+	return f
+}
+
 var readRows = []row{
 	{
 		name: "read-EIO", fault: "EIO on reading a range",
@@ -51,6 +57,14 @@ var readRows = []row{
 		steps: []step{
 			fails(badRange(faultfs.Read, syscall.EIO)),
 			read(readError), readElsewhere(ok), write(notWritable), repaired, read(ok),
+		},
+		logs: []line{readsFail},
+	},
+	{
+		name: "read-EIO-once", fault: "EIO on reading a range, once",
+		on: []medium{plain}, modes: []mode{writeBack, direct},
+		steps: []step{
+			fails(once(badRange(faultfs.Read, syscall.EIO))), read(readError), read(ok), readElsewhere(ok),
 		},
 		logs: []line{readsFail},
 	},
@@ -175,6 +189,13 @@ var syncRows = []row{
 			restart(1), write(ok), flush(ok), fua(ok),
 		},
 		logs: []line{dataLost}, says: []line{endsLost},
+	},
+	{
+		name: "writeback-EIO-nv-cache", fault: "the same, when the cache is said to be non-volatile: nobody is told",
+		on: []medium{cached}, modes: []mode{nvCache},
+		steps: []step{
+			fails(badRange(faultfs.Write, syscall.EIO)), write(ok), flush(ok), fua(ok), repaired, flush(ok),
+		},
 	},
 	{
 		name: "writeback-EIO-FUA", fault: "EIO when the kernel writes back what it has cached, and a FUA write waits for it",
