@@ -45,6 +45,12 @@
 // Every limit is told to the initiator in the Block Limits VPD page and
 // enforced.
 //
+// # A medium that fails
+//
+// A command that the medium fails gets its sense (media.go) and concerns nobody
+// else. Options.Faults hears when such failures begin, go on and end, for reads,
+// writes, space and lost writes each (faults.go).
+//
 // # Locks and memory
 //
 // The size and the mode bits are atomics, read once per command. Disk.mu guards

@@ -15,8 +15,10 @@ import (
 // After a failure the state of the data is unknown: the kernel reports a
 // write-back error once and counts the lost pages as clean from then on. So
 // from the first failure on every Sync, every WriteAtDurable and with
-// Options.WriteThrough every write fails with that first error, until the File
-// is closed and the medium opened anew. Reads and other writes go on.
+// Options.WriteThrough every write fails with that first error, which wraps
+// handlers.ErrLost, until the File is closed and the medium opened anew. Reads
+// and other writes go on. Nothing else ends it: that the fault is over does not
+// bring the bytes back, and to write some again says nothing of the others.
 //
 // With Options.NVCache or ReadOnly it does nothing and succeeds.
 func (f *File) Sync() error {

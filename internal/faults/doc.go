@@ -3,8 +3,9 @@
 // test compares what an NBD client is told, what the log says and what is stored.
 // It has no code of its own.
 //
-// rows_*_test.go are the table: each row a fault, what the client sees step by
-// step, and the log's lines. TestFaults runs every row in each of its modes and
+// rows_test.go, slow_test.go and host_test.go are the table: each row a fault, what
+// the client sees step by step, and the log's lines. table_test.go says how a row
+// is run, rig_test.go what it is run on, medium_test.go on which disks. TestFaults runs every row in each of its modes and
 // at each of its request sizes; TestDocument requires that docs/faults.md says the
 // same (go test ./internal/faults -run Document -rewrite writes it).
 //

@@ -3,6 +3,7 @@ package faults
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -44,6 +45,8 @@ var (
 	cached = medium{"cached", "image file in the page cache", func(t *testing.T) disk { return faulty(t, true) }}
 	// block is a block device, whose pages the kernel caches.
 	block = medium{"block", "block device", blockDevice}
+	// throttled is one of which the kernel lets few pages be dirty.
+	throttled = medium{"throttled", "block device with a small share of the page cache", throttledDevice}
 	// ext4 is a file on a file system on a faulty block device.
 	ext4 = medium{"ext4", "image file on ext4 on a broken disk", onExt4}
 	// sparse is one on an ext4 that has no space for all of it.
@@ -110,6 +113,27 @@ func blockDevice(t *testing.T) disk {
 		}
 	})
 	d.path = dev
+	return d
+}
+
+// throttledDevice is a block device that may have about 1 MiB of dirty pages.
+func throttledDevice(t *testing.T) disk {
+	t.Helper()
+	d := blockDevice(t)
+	var st unix.Stat_t
+	if err := unix.Stat(d.path, &st); err != nil {
+		t.Fatal(err)
+	}
+	bdi := fmt.Sprintf("/sys/class/bdi/%d:%d/", unix.Major(st.Rdev), unix.Minor(st.Rdev))
+	set := func(file, value string) error { return os.WriteFile(bdi+file, []byte(value), 0) }
+	if err := errors.Join(set("strict_limit", "1"), set("max_bytes", "1048576")); err != nil {
+		missing(t, "the kernel has no such limit: %v", err)
+	}
+	t.Cleanup(func() { // the device is used again
+		if err := errors.Join(set("max_ratio", "100"), set("strict_limit", "0")); err != nil {
+			t.Error(err)
+		}
+	})
 	return d
 }
 

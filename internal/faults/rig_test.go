@@ -61,6 +61,9 @@ type rig struct {
 	fault *faultfs.Injected
 	// hung is a request that has not been answered.
 	hung nbdtest.Request
+	// flooded are requests that hang, replies what comes of them.
+	flooded []nbdtest.Request
+	replies chan []nbdtest.Reply
 	// came has the answer to a client that was waiting for it.
 	came  chan nbdtest.Reply
 	fills byte

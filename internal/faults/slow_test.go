@@ -88,6 +88,34 @@ var newcomer = step{"a new client *waits*", func(r *rig) {
 	}
 }}
 
+// flood sends more than may be dirty, without waiting.
+var flood = step{"WRITE of 7 MiB *hangs*", func(r *rig) {
+	r.t.Helper()
+	for i := range 7 {
+		w := r.build(nbdtest.CmdWrite, uint64(9+i)<<20, 1<<20, 0)
+		w.Cookie = uint64(100 + i)
+		r.flooded = append(r.flooded, w)
+	}
+	r.replies = make(chan []nbdtest.Reply, 1)
+	go func() { r.replies <- r.conn.Exchange(r.flooded...) }() // the only one that uses the connection
+	r.waitFor("the disk hangs", func() bool { return r.fault.Waiting() > 0 })
+	time.Sleep(300 * time.Millisecond) // till the kernel has had enough
+	select {
+	case <-r.replies:
+		r.t.Error("the writes don't hang")
+	default:
+	}
+}}
+
+// floodOver is the end of it.
+var floodOver = step{"they are answered ok", func(r *rig) {
+	r.t.Helper()
+	for i, reply := range <-r.replies {
+		ok.check(r, "a WRITE that hung", r.flooded[i].Offset, reply)
+		r.note(r.flooded[i], reply)
+	}
+}}
+
 // served is the newcomer's first answer.
 var served = step{"the new client is served", func(r *rig) {
 	r.t.Helper()
@@ -184,6 +212,14 @@ var slowRows = []row{
 			known, write(ok), fails(faultfs.Fault{Ops: faultfs.Write | faultfs.Sync, Hang: true}),
 			write(ok), hangs(nbdtest.CmdFlush, 0), read(ok), readElsewhere(ok),
 			another(nbdtest.CmdRead, ok), othersGoOn, repaired, answered(ok), flush(ok),
+		},
+	},
+	{
+		name: "hang-dirty", fault: "a disk that hangs, and more is written than may be in the page cache",
+		on: []medium{throttled}, modes: []mode{writeBack, threads}, sizes: []int{1 << 20},
+		steps: []step{
+			known, flush(ok), fails(faultfs.Fault{Ops: faultfs.Write | faultfs.Sync, Hang: true}),
+			flood, another(nbdtest.CmdRead, ok), othersGoOn, repaired, floodOver, flush(ok),
 		},
 	},
 	{

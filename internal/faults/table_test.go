@@ -158,7 +158,7 @@ func zeroes(want outcome) step {
 func trim(want outcome) step  { return ask(nbdtest.CmdTrim, 0, there, want) }
 func flush(want outcome) step { return ask(nbdtest.CmdFlush, 0, 0, want) }
 
-// elsewhereOK are requests for other ranges, which work.
+// Those for another range.
 func readElsewhere(want outcome) step  { return ask(nbdtest.CmdRead, 0, elsewhere, want) }
 func writeElsewhere(want outcome) step { return ask(nbdtest.CmdWrite, 0, elsewhere, want) }
 
