@@ -69,6 +69,14 @@ var readRows = []row{
 		logs: []line{readsFail},
 	},
 	{
+		name: "map-EIO", fault: "EIO on asking for the holes (lseek), which only BLOCK_STATUS needs",
+		on: []medium{plain}, modes: []mode{writeBack, direct},
+		steps: []step{
+			fails(faultfs.Fault{Ops: faultfs.Map, Err: syscall.EIO}), read(ok), readElsewhere(ok), repaired, read(ok),
+		},
+		logs: []line{readsFail},
+	},
+	{
 		name: "read-EIO-over", fault: "EIO on reading a range, for a while",
 		on: []medium{plain}, modes: []mode{writeBack}, sizes: []int{4 << 10},
 		steps: []step{
