@@ -203,11 +203,7 @@ const giveBack = time.Second
 func (p *nodeProgram) Shutdown(ctx context.Context) error {
 	p.shutdown.Do(func() {
 		p.takeBack(ctx)
-		var errs []error
-		for _, d := range p.disks {
-			errs = append(errs, d.release(ctx))
-		}
-		if p.outcome = errors.Join(errs...); p.outcome == nil {
+		if p.outcome = releaseDisks(ctx, p.disks); p.outcome == nil {
 			// Buffers that the host still has count go with the process.
 			if err := p.arena.Close(); err != nil && !errors.Is(err, arena.ErrLive) {
 				p.outcome = fmt.Errorf("release the data buffers: %w", err)

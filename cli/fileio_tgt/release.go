@@ -19,8 +19,20 @@ import (
 // far less.
 const mediaLinger = time.Second
 
+// releaser is a disk of this program, or of a node.
+type releaser interface {
+	// release ends what the disk is to others, and closes its medium. It
+	// returns when ctx ends, if not before, and says what is left.
+	release(ctx context.Context) error
+}
+
+var (
+	_ releaser = (*exportedDisk)(nil)
+	_ releaser = (*nodeDisk)(nil)
+)
+
 // releaseDisks releases all disks at the same time, within ctx and mediaLinger.
-func releaseDisks(ctx context.Context, disks []*exportedDisk) error {
+func releaseDisks[D releaser](ctx context.Context, disks []D) error {
 	if ctx.Err() != nil {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), mediaLinger)

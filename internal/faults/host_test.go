@@ -47,7 +47,8 @@ func (r *rig) startHosted() {
 		r.t.Fatal(err)
 	}
 	r.handler, err = proc.Start(context.Background(), proc.FileioTgt{Bin: r.bin}, proc.Config{
-		Files: []string{r.disk.path, r.healthy}, Args: []string{"--device", filepath.Join(dir, "scst_user")},
+		Files: []string{r.disk.path, r.healthy},
+		Args:  append([]string{"--device", filepath.Join(dir, "scst_user")}, r.mode.args...),
 	})
 	if err != nil {
 		r.t.Fatal(err)
@@ -102,7 +103,35 @@ var (
 	ddSync  = `sync --data "$L"`
 )
 
+// handlerStops is SIGTERM to the handler, whose disk hangs.
+var handlerStops = step{"SIGTERM to the handler ends it after the time, status 1", func(r *rig) {
+	r.t.Helper()
+	if err := r.handler.Signal(syscall.SIGTERM); err != nil {
+		r.t.Fatal(err)
+	}
+	r.waitFor("the handler gives its disk up", func() bool {
+		return strings.Contains(r.handler.Output(), "device image: its handler did not finish")
+	})
+	if strings.Contains(r.handler.Output(), "device healthy") {
+		r.t.Errorf("a healthy disk suffers:\n%s", r.handler.Output())
+	}
+	r.fault.Clear() // or the process could not end
+	if !r.handler.WaitExit(15*time.Second) || r.handler.ExitCode() != 1 {
+		r.t.Errorf("the handler did not end with status 1:\n%s", r.handler.Output())
+	}
+}}
+
 var hostRows = []row{
+	{
+		name: "lun-hang-SIGTERM", fault: "SIGTERM to a handler's process while a command hangs",
+		on: []medium{plain}, sizes: []int{4 << 10},
+		modes: []mode{hosted.with("`host`, the handler with `--drain_timeout 1`", "--drain_timeout=1")},
+		steps: []step{
+			fails(hangRead), hangs(nbdtest.CmdRead, 0), handlerStops, answered(outcome{errno: nbdtest.ESHUTDOWN}),
+		},
+		says: []line{{"at the end", "shut down: not everything was finished within --drain_timeout 1s: " +
+			"device image: its handler did not finish: context deadline exceeded"}},
+	},
 	{
 		name: "lun-read-EIO", fault: "EIO on reading a range, through a handler's process",
 		on: []medium{plain}, modes: []mode{hosted}, sizes: []int{4 << 10},
