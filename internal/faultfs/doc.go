@@ -17,6 +17,11 @@
 // decides who hears of it (each open file once, at its next sync) and that
 // counts the lost pages as clean afterwards.
 //
+// As with most FUSE file systems a write that asks to be durable by itself
+// (RWF_DSYNC, O_DSYNC) is a write like any other: only Sync is a sync. The kernel
+// makes one of such a write if the file is Cached, and otherwise leaves it to the
+// file system.
+//
 // # Who may use the file
 //
 // Other processes only. A process that waits in a system call on a mount that

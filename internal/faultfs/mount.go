@@ -49,14 +49,23 @@ type FS struct {
 	requests map[Op]int
 }
 
+// Available returns an error that wraps ErrNoFUSE where it is clear beforehand
+// that nothing can be mounted.
+func Available() error {
+	if _, err := os.Stat("/dev/fuse"); err != nil {
+		return fmt.Errorf("%w: %w", ErrNoFUSE, err)
+	}
+	if os.Geteuid() != 0 {
+		return fmt.Errorf("%w: this is not root", ErrNoFUSE)
+	}
+	return nil
+}
+
 // Mount mounts the file system and serves it. The error wraps ErrNoFUSE where
 // that can't be done at all.
 func Mount(o Options) (*FS, error) {
-	if _, err := os.Stat("/dev/fuse"); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrNoFUSE, err)
-	}
-	if os.Geteuid() != 0 {
-		return nil, fmt.Errorf("%w: this is not root", ErrNoFUSE)
+	if err := Available(); err != nil {
+		return nil, err
 	}
 	s := &FS{o: o, requests: make(map[Op]int)}
 	var capabilities uint64

@@ -34,6 +34,9 @@ type step struct {
 
 // TestFaults runs the table.
 func TestFaults(t *testing.T) {
+	if err := faultfs.Available(); err != nil {
+		missing(t, "%v", err)
+	}
 	for _, c := range chapters {
 		for _, row := range c.rows {
 			t.Run(row.name, row.runAll)
