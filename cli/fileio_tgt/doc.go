@@ -5,6 +5,7 @@
 // This package decides and wires; it has no storage logic. Its way from the
 // command line to a running server, a file for each step:
 //
+//	mainthread.go       why signals arrive though a disk hangs
 //	main.go, app.go     entry; urfave/cli routes to an action
 //	args.go             short options as getopt spells them
 //	flags.go, values.go the table of options, and how their values are read

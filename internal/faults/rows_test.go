@@ -4,6 +4,7 @@ import (
 	"syscall"
 
 	"scstuser/internal/faultfs"
+	"scstuser/nbd/nbdtest"
 )
 
 // Lines of the log.
@@ -99,6 +100,16 @@ var writeRows = []row{
 		logs: []line{writesFail},
 	},
 	{
+		name: "write-EIO-device", fault: "EIO on writing a range of a device, around the page cache",
+		on: []medium{block}, modes: []mode{direct},
+		steps: []step{
+			fails(badRange(faultfs.Write, syscall.EIO)),
+			write(writeError), often(write(writeError)), readElsewhere(ok), writeElsewhere(ok), flush(ok),
+			repaired, write(ok), flush(ok),
+		},
+		logs: []line{writesFail},
+	},
+	{
 		name: "write-EIO-over", fault: "EIO on writing a range, for a while",
 		on: []medium{plain}, modes: []mode{writeBack}, sizes: []int{4 << 10},
 		steps: []step{
@@ -162,7 +173,7 @@ var syncRows = []row{
 		on: []medium{plain}, modes: []mode{writeBack, threads, direct},
 		steps: []step{
 			write(ok), fails(faultfs.Fault{Ops: faultfs.Sync, Times: 1, PerOpen: true, Err: syscall.EIO}),
-			flush(lostError), flush(lostError), fua(writeError), write(ok), read(ok),
+			flush(lostError), flush(lostError), another(nbdtest.CmdFlush, lostError), fua(writeError), write(ok), read(ok),
 			often(flush(lostError)), repaired, flush(lostError),
 			restart(1), flush(ok), fua(ok),
 		},

@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"fmt"
 	"strings"
 	"syscall"
 	"time"
@@ -20,13 +21,24 @@ func hangs(typ, flags uint16) step {
 	}}
 }
 
+// threadsOf is how many commands of an export can wait for its disk (--threads).
+const threadsOf = 7
+
+// allHang is as many READs as there are threads: any thread of the process may be
+// the one that hangs, also the one that the kernel gives signals to.
+var allHang = step{fmt.Sprintf("%d READs *hang*", threadsOf), func(r *rig) {
+	r.t.Helper()
+	for i := range uint64(threadsOf) {
+		req := r.build(nbdtest.CmdRead, there+i*4096, 4096, 0)
+		req.Cookie = 1 + i
+		r.conn.SendRequests(req)
+		r.waitFor("the request hangs", func() bool { return r.fault.Waiting() > int(i) })
+	}
+}}
+
 // answered is the end of the request that hung.
 func answered(want outcome) step {
-	result := "ok"
-	if want.errno != nbdtest.OK {
-		result = "**" + want.errno.String() + "**"
-	}
-	return step{"it is answered " + result, func(r *rig) {
+	return step{"it is answered " + want.result(), func(r *rig) {
 		r.t.Helper()
 		reply := r.conn.Collect(r.hung)[0]
 		want.check(r, "what hung", there, reply)
@@ -36,7 +48,7 @@ func answered(want outcome) step {
 
 // another is a step of a second client of the same export.
 func another(typ uint16, want outcome) step {
-	return step{"another client's " + commandNames[typ] + " " + want.String(), func(r *rig) {
+	return step{"another client's " + commandNames[typ] + " " + want.result(), func(r *rig) {
 		r.t.Helper()
 		want.check(r, "another client's "+commandNames[typ], elsewhere, r.request(r.second, typ, 8<<20, r.size, 0))
 	}}
@@ -50,6 +62,8 @@ func (r *rig) waitFor(what string, holds func() bool) {
 	r.t.Helper()
 	for deadline := time.Now().Add(15 * time.Second); !holds(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
+			_ = r.server.Signal(syscall.SIGQUIT) // where it hangs
+			r.server.WaitExit(2 * time.Second)
 			r.t.Fatalf("not within 15 s: %s; the server printed:\n%s", what, r.log())
 		}
 	}
@@ -259,13 +273,13 @@ var slowRows = []row{
 		says: []line{{"at the end", "shut down: device image: its handler was cut off (--cmd_timeout_action kill), and still uses …"}},
 	},
 	{
-		name: "hang-SIGTERM", fault: "SIGTERM while a command hangs",
+		name: "hang-SIGTERM", fault: "SIGTERM while as many commands hang as there are threads",
 		on: []medium{plain}, sizes: []int{4 << 10},
 		modes: []mode{writeBack.with("`--drain_timeout 1`", "--drain_timeout=1")},
 		steps: []step{
 			{"", func(r *rig) { r.request(r.sibling, nbdtest.CmdWrite, 0, 4096, 0) }},
-			fails(hangRead), hangs(nbdtest.CmdRead, 0),
-			terminated("it ends after the time, status 1", "device image: its handler did not finish"), gone(1),
+			fails(hangRead), allHang,
+			terminated("SIGTERM ends it after the time, status 1", "device image: its handler did not finish"), gone(1),
 			{"", func(r *rig) {
 				if strings.Contains(r.log(), "device healthy") {
 					r.t.Errorf("a healthy disk suffers:\n%s", r.log())
@@ -281,7 +295,7 @@ var slowRows = []row{
 		modes: []mode{writeBack.with("`--drain_timeout 1`", "--drain_timeout=1")},
 		steps: []step{
 			write(ok), fails(hangSync),
-			terminated("it ends after the time, status 1", "device image: sync"), gone(1),
+			terminated("SIGTERM ends it after the time, status 1", "device image: sync"), gone(1),
 		},
 		says: []line{{"at the end", "shut down: not everything was finished within --drain_timeout 1s: " +
 			"device image: sync …: the disk does not answer: context deadline exceeded"}},

@@ -109,7 +109,13 @@ var (
 	notWritable = outcome{nbdtest.EPERM, "the export is read-only", false}
 )
 
-func (o outcome) String() string { return strings.ToLower(o.errno.String()) }
+// result is how the document has it.
+func (o outcome) result() string {
+	if o.errno == nbdtest.OK {
+		return "ok"
+	}
+	return "**" + o.errno.String() + "**"
+}
 
 // check compares a reply with it.
 func (o outcome) check(r *rig, what string, at uint64, reply nbdtest.Reply) {
@@ -141,11 +147,7 @@ func ask(typ, flags uint16, at uint64, want outcome) step {
 	if typ != nbdtest.CmdFlush && at == elsewhere {
 		what += " elsewhere"
 	}
-	result := "ok"
-	if want.errno != nbdtest.OK {
-		result = "**" + want.errno.String() + "**"
-	}
-	return step{what + " " + result, func(r *rig) {
+	return step{what + " " + want.result(), func(r *rig) {
 		r.t.Helper()
 		want.check(r, what, at, r.request(r.conn, typ, at, r.size, flags))
 	}}
