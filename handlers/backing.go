@@ -15,6 +15,11 @@ var ErrWouldBlock = errors.New("would block")
 // The caller falls back to a way that always works.
 var ErrNotSupported = errors.New("not supported by the backing")
 
+// ErrLost is wrapped by the errors of Sync and WriteAtDurable once bytes that
+// were answered may not have become durable: from then on, for as long as the
+// Backing is open, it can't vouch for what it has (see Syncer).
+var ErrLost = errors.New("writes may be lost")
+
 // Backing is where a disk's bytes are: a file, a block device, memory, a
 // network object. Offsets and lengths are in bytes; all methods may be called
 // from many goroutines at once.
@@ -60,7 +65,8 @@ type Syncer interface {
 	// Sync makes every write that was answered before the call durable. An
 	// error is never dropped, and stays: once data could not be made
 	// durable, later calls fail as well (a page cache forgets the failed
-	// pages, the initiator must not be told GOOD about them).
+	// pages, the initiator must not be told GOOD about them). It wraps
+	// ErrLost.
 	Sync() error
 }
 

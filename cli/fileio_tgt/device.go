@@ -64,7 +64,7 @@ func openMedium(cfg *config, e exportConfig) (medium, error) {
 }
 
 // openDisk opens the medium of an export, with open, and makes it a disk.
-func openDisk(cfg *config, e exportConfig, open func(*config, exportConfig) (medium, error)) (*exportedDisk, error) {
+func openDisk(cfg *config, log *logrus.Logger, e exportConfig, open func(*config, exportConfig) (medium, error)) (*exportedDisk, error) {
 	m, err := open(cfg, e)
 	if err != nil {
 		return nil, err
@@ -77,6 +77,7 @@ func openDisk(cfg *config, e exportConfig, open func(*config, exportConfig) (med
 		// another goroutine it would be sent from a cold processor cache.
 		InlineRead: 1 << 20, InlineWrite: 1 << 20,
 		FileRead: cfg.fileRead(),
+		Faults:   faultLog{log.WithField("device", e.Name)},
 	})
 	if err != nil {
 		return nil, errors.Join(err, d.backing.Close())
@@ -178,12 +179,7 @@ func (d *exportedDisk) close(ctx context.Context) error {
 	if d.dev != nil {
 		errs = append(errs, d.dev.Close(ctx), d.recording.end())
 	}
-	if s, ok := d.backing.(handlers.Syncer); ok && !d.backing.ReadOnly() {
-		if err := s.Sync(); err != nil {
-			errs = append(errs, fmt.Errorf("device %s: sync %s: %w", d.name, d.path, err))
-		}
-	}
-	return errors.Join(append(errs, d.backing.Close())...)
+	return errors.Join(append(errs, d.closeMedium(ctx))...)
 }
 
 // eventLog logs every step of every ucmd, for --debug. It runs under the

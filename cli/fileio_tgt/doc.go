@@ -5,6 +5,7 @@
 // This package decides and wires; it has no storage logic. Its way from the
 // command line to a running server, a file for each step:
 //
+//	mainthread.go       why signals arrive though a disk hangs
 //	main.go, app.go     entry; urfave/cli routes to an action
 //	args.go             short options as getopt spells them
 //	flags.go, values.go the table of options, and how their values are read
@@ -18,6 +19,8 @@
 //	service.go          what a service manager is told
 //	serve.go            builds devices, handlers and listeners from a config
 //	report.go           what devices report, as log records
+//	faults.go           what the media fail to do, as log records
+//	release.go          the end of the media, also of those that hang
 //	cutoff.go           what follows when a handler is cut off
 //	node.go             the same for disks that are registered with a node
 //	host*.go            the subcommand host: its options, wiring and banner

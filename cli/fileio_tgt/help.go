@@ -30,6 +30,10 @@ commands did and how long they took, buffers, ucmds; status --help tells more.
 "fileio_tgt attach" makes an export of any NBD server a block device of this
 machine, and "fileio_tgt detach" ends that; attach --help tells more.
 
+A disk that fails: each request gets its own error. After a failure to make
+data durable every flush and every durable write fails until the program is
+started again, since the kernel forgets what was lost; see docs/faults.md.
+
 Signals: SIGTERM and SIGINT finish the commands in flight and exit, a second
 one exits at once; SIGUSR1 looks at the size of the files again; SIGHUP opens
 the log file anew and reads the TLS certificates again.

@@ -49,7 +49,7 @@ func serveNode(ctx context.Context, cfg *config, log *logrus.Logger, ready func(
 		ended: make(chan error, len(cfg.Exports)), over: make(chan struct{}),
 	}
 	for _, e := range cfg.Exports {
-		d, err := openDisk(cfg, e, openMedium)
+		d, err := openDisk(cfg, log, e, openMedium)
 		if err != nil {
 			return errors.Join(err, p.Shutdown(context.Background()))
 		}
@@ -203,11 +203,7 @@ const giveBack = time.Second
 func (p *nodeProgram) Shutdown(ctx context.Context) error {
 	p.shutdown.Do(func() {
 		p.takeBack(ctx)
-		var errs []error
-		for _, d := range p.disks {
-			errs = append(errs, d.release(ctx))
-		}
-		if p.outcome = errors.Join(errs...); p.outcome == nil {
+		if p.outcome = releaseDisks(ctx, p.disks); p.outcome == nil {
 			// Buffers that the host still has count go with the process.
 			if err := p.arena.Close(); err != nil && !errors.Is(err, arena.ErrLive) {
 				p.outcome = fmt.Errorf("release the data buffers: %w", err)

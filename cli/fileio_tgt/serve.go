@@ -120,7 +120,7 @@ type program struct {
 // openMedia opens every file before anything else is touched.
 func (p *program) openMedia() error {
 	for _, e := range p.cfg.Exports {
-		d, err := openDisk(p.cfg, e, p.open)
+		d, err := openDisk(p.cfg, p.log, e, p.open)
 		if err != nil {
 			return err
 		}
@@ -225,9 +225,7 @@ func (p *program) release(ctx context.Context) error {
 	for _, l := range p.opened {
 		_ = l.Close() // one that was never served from
 	}
-	for _, d := range p.disks {
-		errs = append(errs, d.release(ctx))
-	}
+	errs = append(errs, releaseDisks(ctx, p.disks))
 	p.status.close() // till here one could see what the end waits for
 	if err := errors.Join(errs...); err != nil {
 		return err // a handler that still runs uses the buffers

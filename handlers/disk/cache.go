@@ -14,7 +14,7 @@ func (d *Disk) syncCache(r *handlers.Request, c scsi.Command) {
 	if _, ok := d.toEnd(r, c.LBA, c.Blocks); !ok || d.opts.NVCache {
 		return
 	}
-	if s, ok := syncSense(d.sync()); !ok {
+	if s, ok := d.syncSense(d.sync()); !ok {
 		r.Fail(s)
 	}
 }
@@ -34,7 +34,7 @@ func (d *Disk) preFetch(r *handlers.Request, c scsi.Command) {
 	switch {
 	case errors.Is(err, handlers.ErrNotSupported):
 	case err != nil:
-		r.Fail(d.readSense(c.LBA, 0))
+		r.Fail(d.readSense(err, c.LBA, 0))
 	case n <= most:
 		r.Status = scsi.ConditionMet
 	}

@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"scstuser/handlers"
 	"scstuser/scsi"
@@ -43,6 +44,8 @@ type Disk struct {
 	state atomic.Uint32
 	// mu serialises the commands that change state.
 	mu sync.Mutex
+	// faults are what the medium fails to do; see faults.go.
+	faults faults
 }
 
 // The bits of Disk.state.
@@ -94,6 +97,7 @@ func New(b handlers.Backing, o Options) (*Disk, error) {
 		return nil, fmt.Errorf("disk %s: the medium has %d bytes, less than a block of %d: make it larger", o.Name, b.Size(), o.BlockSize)
 	}
 	d.state.Store(d.defaultState())
+	d.faults.observer, d.faults.now = o.Faults, time.Now
 	for i := range commands {
 		if commands[i].offered(d) {
 			d.supported = append(d.supported, commands[i].id)

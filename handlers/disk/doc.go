@@ -45,11 +45,19 @@
 // Every limit is told to the initiator in the Block Limits VPD page and
 // enforced.
 //
+// # A medium that fails
+//
+// A command that the medium fails gets its sense (media.go) and concerns nobody
+// else. Options.Faults hears when such failures begin, go on and end, for reads,
+// writes, space and lost writes each (faults.go).
+//
 // # Locks and memory
 //
 // The size and the mode bits are atomics, read once per command. Disk.mu guards
 // their changes by MODE SELECT and START STOP UNIT, across the Sync that
-// these may need; no other lock is taken under it. READ and WRITE allocate nothing.
+// these may need; under it only faults.mu is taken, which guards what the medium
+// fails to do (faults.go) and is held while the FaultObserver is called. READ and
+// WRITE allocate nothing.
 // Commands that move more than their buffer holds (WRITE SAME, VERIFY) take a
 // chunk from a pool of numChunks and may wait for one.
 package disk

@@ -25,7 +25,7 @@ func (d *Disk) getLBAStatus(r *handlers.Request, c scsi.Command) {
 	var space [maxRuns]scsi.LBAStatus
 	runs, err := d.runs(space[:0:min(max(room, 1), maxRuns)], c.LBA)
 	if err != nil {
-		r.Fail(d.readSense(c.LBA, 0))
+		r.Fail(d.readSense(err, c.LBA, 0))
 		return
 	}
 	var b [scsi.LBAStatusHeaderLen + maxRuns*scsi.LBAStatusDescriptorLen]byte

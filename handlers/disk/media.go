@@ -5,6 +5,7 @@ import (
 	"io"
 	"syscall"
 
+	"scstuser/handlers"
 	"scstuser/scsi"
 )
 
@@ -84,38 +85,51 @@ func (d *Disk) put(p []byte, lba uint64, fua bool) (s scsi.Sense, ok bool) {
 	if err != nil {
 		return d.writeSense(err, lba, done), false
 	}
+	d.faults.worked(writeWorked)
 	if through {
 		return s, true
 	}
-	return syncSense(d.settle(fua))
+	return d.syncSense(d.settle(fua))
 }
 
 // writeSense is the sense for a write that failed after done bytes from lba on.
 func (d *Disk) writeSense(err error, lba uint64, done int) scsi.Sense {
+	if errors.Is(err, handlers.ErrLost) {
+		done = 0 // written perhaps, but none of it is known to be durable
+	}
+	lba += uint64(done) >> d.shift
+	d.faults.failed(writeFault(err), err, lba, true)
 	s := senseOfWrite(err)
 	if s == scsi.SenseWriteError {
-		s = s.WithInfo(lba + uint64(done)>>d.shift)
+		s = s.WithInfo(lba)
 	}
 	return s
 }
 
 // readSense is writeSense for reads.
-func (d *Disk) readSense(lba uint64, done int) scsi.Sense {
-	return scsi.SenseReadError.WithInfo(lba + uint64(done)>>d.shift)
+func (d *Disk) readSense(err error, lba uint64, done int) scsi.Sense {
+	lba += uint64(done) >> d.shift
+	d.faults.failed(FaultRead, err, lba, true)
+	return scsi.SenseReadError.WithInfo(lba)
 }
 
 // syncSense is the sense for a Sync that failed. Which blocks were lost is not
-// known.
-func syncSense(err error) (s scsi.Sense, ok bool) {
-	if err != nil {
-		return senseOfWrite(err), false
+// known, and a medium that has become read-only has lost them as well: that is
+// no write protection to the initiator, which was told GOOD.
+func (d *Disk) syncSense(err error) (s scsi.Sense, ok bool) {
+	if err == nil {
+		return s, true
 	}
-	return s, true
+	d.faults.failed(FaultLost, err, 0, false)
+	if noSpace(err) {
+		return scsi.SenseSpaceAllocFailed, false
+	}
+	return scsi.SenseWriteError, false
 }
 
 func senseOfWrite(err error) scsi.Sense {
 	switch {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
+	case noSpace(err):
 		return scsi.SenseSpaceAllocFailed
 	case errors.Is(err, syscall.EROFS), errors.Is(err, syscall.EPERM):
 		return scsi.SenseWriteProtected

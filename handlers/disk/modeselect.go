@@ -40,7 +40,7 @@ func (d *Disk) setState(state uint32) (scsi.Sense, bool) {
 	if old&stateWCE == 0 || state&stateWCE != 0 {
 		return scsi.Sense{}, true
 	}
-	s, ok := syncSense(d.sync())
+	s, ok := d.syncSense(d.sync())
 	if !ok {
 		d.state.Store(old)
 	}

@@ -79,6 +79,9 @@ type Options struct {
 	// Control is the control mode page at start; it should say what the
 	// device was registered with. Default: DefaultControl.
 	Control *scsi.ControlPage
+
+	// Faults hears of what the medium fails to do; nil: nobody does.
+	Faults FaultObserver
 }
 
 // EnsureDefaults replaces zero values, and says what is wrong with the others.

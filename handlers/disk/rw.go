@@ -44,9 +44,10 @@ func (d *Disk) read(r *handlers.Request, c scsi.Command) {
 		return
 	}
 	if done, err := d.readFull(p, int64(c.LBA<<d.shift)); err != nil {
-		r.Fail(d.readSense(c.LBA, done))
+		r.Fail(d.readSense(err, c.LBA, done))
 		return
 	}
+	d.faults.worked(readWorked)
 	r.RespLen = int32(len(p))
 }
 
@@ -67,6 +68,7 @@ func (d *Disk) tryRead(r *handlers.Request, c scsi.Command) bool {
 			// Whatever the error was, read finds it again and where.
 			return false
 		}
+		d.faults.worked(readWorked)
 	}
 	r.RespLen = int32(len(p))
 	return true
@@ -100,6 +102,7 @@ func (d *Disk) tryWrite(r *handlers.Request, c scsi.Command) bool {
 	if d.nonBlocker.TryWriteAt(p, int64(c.LBA<<d.shift)) != nil {
 		return false
 	}
+	d.faults.worked(writeWorked)
 	// If WCE was turned off meanwhile, write does it again and syncs.
 	return !d.mustBeDurable(c.FUA)
 }

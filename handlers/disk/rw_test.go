@@ -200,6 +200,9 @@ func TestWriteErrorsByErrno(t *testing.T) {
 
 		f = newFixture(t, full, func(m *mem, _ *Options) { m.syncErr = err })
 		want.Info, want.InfoValid = 0, false // which blocks is not known
+		if want == scsi.SenseWriteProtected {
+			want = scsi.SenseWriteError // it was told GOOD about what is lost
+		}
 		f.fails(want, cdb(scsi.Command{Op: scsi.OpSyncCache16}), nil)
 		f.fails(want, cdb(scsi.Command{Op: scsi.OpStartStop}), nil)
 	}

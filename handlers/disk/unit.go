@@ -48,7 +48,7 @@ func (d *Disk) startStop(r *handlers.Request, c scsi.Command) {
 	if c.NoFlush {
 		return
 	}
-	if s, ok := syncSense(d.sync()); !ok {
+	if s, ok := d.syncSense(d.sync()); !ok {
 		d.state.Store(was)
 		r.Fail(s)
 	}

@@ -70,5 +70,6 @@ func (d *Disk) punch(list scsi.UnmapList) (s scsi.Sense, ok bool) {
 			return d.writeSense(err, u.LBA, 0), false
 		}
 	}
-	return syncSense(d.settle(false))
+	d.faults.worked(writeWorked)
+	return d.syncSense(d.settle(false))
 }

@@ -80,7 +80,7 @@ func (d *Disk) compare(lba, n uint64, want []byte, pattern bool) (s scsi.Sense, 
 		step := min(n, chunkSize>>d.shift)
 		got := chunk[:step<<d.shift]
 		if done, err := d.readFull(got, int64(lba<<d.shift)); err != nil {
-			return d.readSense(lba, done), false
+			return d.readSense(err, lba, done), false
 		}
 		if want != nil {
 			if at, same := d.differs(got, want, pattern); !same {

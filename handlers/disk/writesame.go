@@ -61,7 +61,8 @@ func (d *Disk) fill(lba, n uint64, pattern []byte, unmap bool) (scsi.Sense, bool
 	case err != nil:
 		return d.writeSense(err, lba, 0), false
 	}
-	return syncSense(d.settle(false))
+	d.faults.worked(writeWorked)
+	return d.syncSense(d.settle(false))
 }
 
 // zero makes a range read as zeroes, in the fastest way that keeps it allocated

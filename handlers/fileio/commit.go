@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+
+	"scstuser/handlers"
 )
 
 // Sync makes every write, Punch and Zero that was answered before the call
@@ -13,8 +15,10 @@ import (
 // After a failure the state of the data is unknown: the kernel reports a
 // write-back error once and counts the lost pages as clean from then on. So
 // from the first failure on every Sync, every WriteAtDurable and with
-// Options.WriteThrough every write fails with that first error, until the File
-// is closed and the medium opened anew. Reads and other writes go on.
+// Options.WriteThrough every write fails with that first error, which wraps
+// handlers.ErrLost, until the File is closed and the medium opened anew. Reads
+// and other writes go on. Nothing else ends it: that the fault is over does not
+// bring the bytes back, and to write some again says nothing of the others.
 //
 // With Options.NVCache or ReadOnly it does nothing and succeeds.
 func (f *File) Sync() error {
@@ -34,7 +38,7 @@ func (f *File) datasync() error {
 }
 
 func (f *File) lost(err error) error {
-	return fmt.Errorf("sync %s: %w (writes may be lost; reopen the device to go on)", f.path, err)
+	return fmt.Errorf("sync %s: %w (%w; reopen the device to go on)", f.path, err, handlers.ErrLost)
 }
 
 // commit lets many callers share few syncs. A sync helps a caller only if it

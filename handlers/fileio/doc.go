@@ -13,8 +13,8 @@
 //   - ReadAt and WriteAt (rw.go) run on a worker and finish what they began:
 //     interrupted and short system calls are continued, and what can't be
 //     finished is an error with the number of bytes that were.
-//   - WriteAtDurable is a write with RWF_DSYNC; with Options.WriteThrough every
-//     write is one.
+//   - WriteAtDurable is a write with RWF_DSYNC, or a write and a Sync where that
+//     means nothing (foreign.go); with Options.WriteThrough every write is one.
 //   - Sync (commit.go) is fdatasync, shared by all who wait for one.
 //   - With Options.Direct everything goes around the page cache (direct.go),
 //     through an aligned bounce buffer and with read-modify-write where the

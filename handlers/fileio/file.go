@@ -34,7 +34,9 @@ type File struct {
 	syncFd int  // for Sync only, see the package comment; -1 if ReadOnly
 	device bool // a block device, not a regular file
 	memory bool // a regular file on tmpfs or ramfs
-	align  int  // of offsets, lengths and memory; 1 unless Direct
+	// foreign: a regular file on one of the foreign file systems.
+	foreign bool
+	align   int // of offsets, lengths and memory; 1 unless Direct
 	// zeroGrain is what fallocate wants offsets and lengths aligned to:
 	// a device's logical block, 1 for files.
 	zeroGrain int64
@@ -50,7 +52,7 @@ type File struct {
 	size, tail atomic.Int64
 
 	// What the medium turned out not to have; each is set once, by the
-	// first call that was told so.
+	// first call that was told so, or by Open.
 	noNowaitRead, noNowaitWrite atomic.Bool
 	noDsync, noPunch, noZero    atomic.Bool
 

@@ -30,6 +30,10 @@ func (f *File) learnMedium(st *unix.Stat_t) {
 		kind := uint32(fs.Type) // its width and sign differ between machines
 		f.memory = kind == unix.TMPFS_MAGIC || kind == unix.RAMFS_MAGIC
 		f.speed = speeds[kind]
+		if foreign[kind] {
+			f.foreign = true
+			f.noDsync.Store(true)
+		}
 	}
 }
 

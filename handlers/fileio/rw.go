@@ -64,7 +64,8 @@ func (f *File) WriteAt(p []byte, off int64) (int, error) {
 // less than WriteAt and Sync since it waits for its own bytes only. It fails
 // like Sync once Sync has failed. With Options.NVCache it is WriteAt.
 //
-// When its durable part fails, that counts as a failed Sync (see Sync), except
+// When its durable part fails, that counts as a failed Sync (see Sync, also for
+// what the error wraps), except
 // that ENOSPC, EDQUOT, EFBIG, EINVAL and ENOMEM don't: they mean that bytes
 // were refused. Should they mean that bytes were taken and then lost, the next
 // Sync is told so by the kernel itself, having an open file of its own.
@@ -109,7 +110,8 @@ func (f *File) writeFull(p []byte, off int64, durable bool) (done int, err error
 			f.noDsync.Store(true)
 		case err != nil:
 			if dsync && !refusal(err) {
-				f.commit.fail(f.lost(err))
+				err = f.lost(err)
+				f.commit.fail(err)
 			}
 			return done, err
 		default:

@@ -27,14 +27,15 @@ type source struct {
 var _ handlers.FileReader = (*File)(nil)
 
 // TryFile returns where the n bytes at off are, if the page cache has all of
-// them; false otherwise, always with Options.Direct, and on kernels that do not
+// them; false otherwise, always with Options.Direct, on the foreign file
+// systems, and on kernels that do not
 // tell (cachestat came with Linux 6.5).
 //
 // A page can leave the cache before it is sent: then sending waits for the
 // device. And what is written meanwhile is sent: to the client, the write has
 // come before its read was over.
 func (f *File) TryFile(off, n int64) (ucmd.FileRange, bool) {
-	if f.opts.Direct || n <= 0 || f.source.off.Load() || f.checkRange("read", off, n) != nil || !f.cached(off, n) {
+	if f.opts.Direct || f.foreign || n <= 0 || f.source.off.Load() || f.checkRange("read", off, n) != nil || !f.cached(off, n) {
 		return ucmd.FileRange{}, false
 	}
 	f.source.once.Do(f.openSource)

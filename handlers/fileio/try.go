@@ -45,7 +45,7 @@ func (f *File) TryReadAt(p []byte, off int64) error {
 
 // TryWriteAt copies p into the page cache. It returns handlers.ErrWouldBlock
 // where that would wait, for writes beyond 1 MiB, and always with
-// Options.Direct or WriteThrough; the first bytes of p may have been written
+// Options.Direct or WriteThrough, and on the foreign file systems; the first bytes of p may have been written
 // then, and WriteAt will write them again. Other errors are ErrRange and
 // ErrReadOnly: any real one is for WriteAt to find.
 //
@@ -65,7 +65,7 @@ func (f *File) TryWriteAt(p []byte, off int64) error {
 	if len(p) == 0 {
 		return nil
 	}
-	if f.opts.Direct || f.opts.WriteThrough || len(p) > inlineWriteMax {
+	if f.opts.Direct || f.opts.WriteThrough || f.foreign || len(p) > inlineWriteMax {
 		return handlers.ErrWouldBlock
 	}
 	if f.memory {

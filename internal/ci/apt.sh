@@ -21,6 +21,7 @@ need qemu-utils command -v qemu-io
 need fuse3 command -v fusermount3 # for nbdfuse
 need fio command -v fio
 need strace command -v strace
+need e2fsprogs command -v mkfs.ext4
 need systemd command -v systemd-socket-activate
 need gcc command -v "${CC:-gcc}"
 need libc6-dev test -e /usr/include/stdlib.h

@@ -1,0 +1,21 @@
+package kerneltest
+
+import (
+	"testing"
+
+	"scstuser/internal/vm"
+)
+
+// TestKernel boots the guest and takes all steps in it.
+func TestKernel(t *testing.T) {
+	vm.Need(t)
+	g := &guest{Machine: vm.Boot(t, vm.Config{
+		Memory:   1536,
+		Packages: []string{"scstuser/cli/fileio_tgt", "scstuser/internal/vm/fscheck"},
+		Modules:  []string{"nbd", "ext4", "xfs", "fuse", "loop"},
+		Tools: []string{
+			"mkfs.ext4", "e2fsck", "resize2fs", "mkfs.xfs", "xfs_repair", "blkdiscard", "fstrim", "losetup", "blockdev",
+		},
+	})}
+	t.Run("server on the host", g.hostServer)
+}
