@@ -27,9 +27,9 @@ type source struct {
 var _ handlers.FileReader = (*File)(nil)
 
 // TryFile returns where the n bytes at off are, if the page cache has all of
-// them; false otherwise, always with Options.Direct, on the foreign file
-// systems, and on kernels that do not
-// tell (cachestat came with Linux 6.5).
+// them. It returns false otherwise, and always with Options.Direct, on the
+// foreign file systems, and on kernels that do not tell what is in the page
+// cache (cachestat came with Linux 6.5).
 //
 // A page can leave the cache before it is sent: then sending waits for the
 // device. And what is written meanwhile is sent: to the client, the write has
