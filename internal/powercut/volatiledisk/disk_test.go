@@ -1,0 +1,254 @@
+package volatiledisk
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"scstuser/handlers"
+	"scstuser/handlers/backingtest"
+
+	"pgregory.net/rapid"
+)
+
+func powerOn(t testing.TB, m *Medium) *Disk {
+	t.Helper()
+	d, err := m.PowerOn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func newMedium(t testing.TB, size int64) *Medium {
+	t.Helper()
+	m, err := NewMedium(size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestConformance(t *testing.T) {
+	backingtest.Run(t, func(t *testing.T, size int64) handlers.Backing {
+		return powerOn(t, newMedium(t, size))
+	}, backingtest.Opts{Reopen: func(t *testing.T, b handlers.Backing) handlers.Backing {
+		d := b.(*Disk)
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return powerOn(t, d.m)
+	}})
+}
+
+// sectorModel is a disk as one slow, obvious thing: for each sector what is on the
+// medium, and all that was written to it since.
+type sectorModel struct {
+	stable []byte
+	cached [][]byte
+}
+
+// After a cut each sector holds, whole, what was made stable last, or something
+// that was written to it since; what a policy promises besides; and the clones of
+// the medium have not changed.
+func TestCutKeepsWhatWasFlushed(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		const sectors = 3 * chunkSize / SectorSize / 2
+		m, err := NewMedium(sectors * SectorSize)
+		if err != nil {
+			t.Fatal(err)
+		}
+		model := make([]sectorModel, sectors)
+		for i := range model {
+			model[i].stable = make([]byte, SectorSize)
+		}
+		gen := byte(0)
+		for range rapid.IntRange(1, 3).Draw(t, "cuts") {
+			clone := m.Clone()
+			before := contents(t, clone)
+			d, err := m.PowerOn()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range rapid.IntRange(0, 30).Draw(t, "commands") {
+				first := rapid.IntRange(0, sectors-1).Draw(t, "first")
+				n := rapid.OneOf(rapid.IntRange(1, 4), rapid.IntRange(1, sectors)).Draw(t, "n")
+				n = min(n, sectors-first)
+				off := int64(first) * SectorSize
+				gen++
+				data := bytes.Repeat([]byte{gen}, n*SectorSize)
+				switch rapid.SampledFrom([]string{"write", "write", "durable", "zero", "flush", "read"}).Draw(t, "command") {
+				case "write":
+					_, err = d.WriteAt(data, off)
+					for i := range n {
+						model[first+i].cached = append(model[first+i].cached, data[:SectorSize])
+					}
+				case "durable":
+					_, err = d.WriteAtDurable(data, off)
+					for i := range n {
+						model[first+i] = sectorModel{stable: data[:SectorSize]}
+					}
+				case "zero":
+					err = d.Zero(off, int64(n)*SectorSize)
+					for i := range n {
+						model[first+i].cached = append(model[first+i].cached, make([]byte, SectorSize))
+					}
+				case "flush":
+					err = d.Sync()
+					for i := range model {
+						if s := &model[i]; len(s.cached) > 0 {
+							*s = sectorModel{stable: s.cached[len(s.cached)-1]}
+						}
+					}
+				case "read":
+					got := make([]byte, len(data))
+					_, err = d.ReadAt(got, off)
+					for i := range n {
+						s := model[first+i]
+						want := s.stable
+						if len(s.cached) > 0 {
+							want = s.cached[len(s.cached)-1]
+						}
+						if !bytes.Equal(got[i*SectorSize:(i+1)*SectorSize], want) {
+							t.Fatalf("sector %d reads as %d, want %d", first+i, got[i*SectorSize], want[0])
+						}
+					}
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			policy := Policy(rapid.IntRange(0, int(numPolicies)-1).Draw(t, "policy"))
+			d.CutAs(policy, rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1)))
+			if err := d.Close(); err != nil {
+				t.Fatal(err)
+			}
+			after := contents(t, m)
+			for i := range model {
+				got := after[i*SectorSize : (i+1)*SectorSize]
+				s := model[i]
+				legal := append([][]byte{s.stable}, s.cached...)
+				switch policy {
+				case LoseAll:
+					legal = legal[:1]
+				case KeepAll:
+					legal = legal[len(legal)-1:]
+				}
+				if !contains(legal, got) {
+					t.Fatalf("sector %d holds %d after a cut with %v; stable was %d, cached %d writes", i, got[0], policy, s.stable[0], len(s.cached))
+				}
+				model[i] = sectorModel{stable: append([]byte(nil), got...)}
+			}
+			if !bytes.Equal(contents(t, clone), before) {
+				t.Fatal("a clone has changed")
+			}
+		}
+	})
+}
+
+func contains(all [][]byte, b []byte) bool {
+	for _, a := range all {
+		if bytes.Equal(a, b) {
+			return true
+		}
+	}
+	return false
+}
+
+func contents(t interface{ Fatal(...any) }, m *Medium) []byte {
+	b := make([]byte, m.Size())
+	if _, err := m.ReadAt(b, 0); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// Without power nobody is answered, until the disk is closed.
+func TestNobodyIsAnsweredWithoutPower(t *testing.T) {
+	p := make([]byte, SectorSize)
+	for name, op := range map[string]func(*Disk) error{
+		"read":          func(d *Disk) error { _, err := d.ReadAt(p, 0); return err },
+		"write":         func(d *Disk) error { _, err := d.WriteAt(p, 0); return err },
+		"durable write": func(d *Disk) error { _, err := d.WriteAtDurable(p, 0); return err },
+		"zero":          func(d *Disk) error { return d.Zero(0, SectorSize) },
+		"flush":         (*Disk).Sync,
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := powerOn(t, newMedium(t, 1<<20))
+			d.PullPlug()
+			done := make(chan error, 1)
+			go func() { done <- op(d) }()
+			select {
+			case err := <-done:
+				t.Fatalf("answered: %v", err)
+			case <-time.After(20 * time.Millisecond):
+			}
+			if err := d.TryReadAt(p, 0); !errors.Is(err, handlers.ErrWouldBlock) {
+				t.Errorf("TryReadAt: %v", err)
+			}
+			if err := d.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-done; !errors.Is(err, ErrOff) {
+				t.Errorf("after Close: %v", err)
+			}
+		})
+	}
+}
+
+// CutAfter counts changes and flushes, and the one after them does not happen.
+func TestCutAfterSoManyCommands(t *testing.T) {
+	for _, n := range []int{0, 1, 5} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			m := newMedium(t, 1<<20)
+			d := powerOn(t, m)
+			d.CutAfter(n)
+			for i := range n {
+				if _, err := d.WriteAtDurable(bytes.Repeat([]byte{1}, SectorSize), int64(i)*SectorSize); err != nil {
+					t.Fatal(err)
+				}
+			}
+			done := make(chan error, 1)
+			go func() {
+				_, err := d.WriteAtDurable(bytes.Repeat([]byte{1}, SectorSize), int64(n)*SectorSize)
+				done <- err
+			}()
+			<-d.HasCut()
+			d.CutAs(KeepAll, nil)
+			if err := d.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-done; !errors.Is(err, ErrOff) {
+				t.Fatalf("the write after the cut: %v", err)
+			}
+			after := contents(t, m)
+			for i := range n + 1 {
+				if got, want := after[i*SectorSize] == 1, i < n; got != want {
+					t.Errorf("write %d is on the medium: %v, want %v", i, got, want)
+				}
+			}
+		})
+	}
+}
+
+// A disk that is closed with the power on loses nothing.
+func TestCloseFlushes(t *testing.T) {
+	m := newMedium(t, 1<<20)
+	d := powerOn(t, m)
+	want := bytes.Repeat([]byte{7}, SectorSize)
+	if _, err := d.WriteAt(want, 4096); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.PowerOn(); err == nil {
+		t.Error("a medium was switched on twice")
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := contents(t, m)[4096:][:SectorSize]; !bytes.Equal(got, want) {
+		t.Error("the write is lost")
+	}
+}
