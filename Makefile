@@ -56,6 +56,14 @@ test: deps ## all tests, with the race detector
 	@echo "allocations, which the race detector falsifies:"
 	$(GO) test -count=1 -run 'NoAllocation|DoNotAllocate|AllocatesNothing' ./nbd ./handlers/... ./target ./ucmd/... ./scsi ./ioctl/client ./ioctl/node
 
+.PHONY: vm-deps
+vm-deps: ## install what the tests in a virtual machine need (QEMU, a kernel in a cache), if it is missing
+	@internal/ci/vm.sh
+
+.PHONY: test-vm
+test-vm: vm-deps ## tests with a real Linux kernel as client, in a virtual machine; some minutes
+	SCSTUSER_VM=1 $(GO) test -count=1 -p 1 -timeout 15m ./internal/vm/...
+
 .PHONY: explore
 explore: ## every schedule of the lifecycle that EXPLORETIME (60s) for each plan allows, and every fault
 	$(GO) test -count=1 -timeout 0 -run 'TestExplore' -v ./ucmd -explore.time $(or $(EXPLORETIME),60s)
