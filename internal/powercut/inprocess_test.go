@@ -29,7 +29,7 @@ func newSeed(t testing.TB) uint64 {
 func makeLoad(rng *rand.Rand, export string, sectors, blockSize int) Load {
 	return Load{
 		Export: export, Connections: 1 + rng.IntN(4), Depth: 1 + rng.IntN(16),
-		BlockSize: blockSize, MaxBlocks: 1 + rng.IntN(64<<10/blockSize),
+		BlockSize: blockSize, MaxBlocks: 1 + rng.IntN(max(2, []int{2, 8, 64}[rng.IntN(3)]<<10/blockSize)),
 		Hot: 32 + rng.IntN(sectors*SectorSize/blockSize/4),
 		Mix: Mixes[rng.IntN(len(Mixes))], Seed: rng.Uint64(),
 	}
@@ -43,6 +43,7 @@ func cutInProcess(t *testing.T, m *volatiledisk.Medium, j *Journal, rng *rand.Ra
 	if err != nil {
 		t.Fatal(err)
 	}
+	d.SlowFlush(time.Duration(rng.IntN(3)) * time.Millisecond)
 	socket := filepath.Join(t.TempDir(), "s")
 	server, err := volatiledisk.Serve(d, socket, cfg)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"scstuser/handlers"
 )
@@ -27,13 +28,18 @@ type Disk struct {
 	now []*chunk
 	// dirty are the chunks in which now and m may differ.
 	dirty map[int64]struct{}
-	// cache is what was written since the last flush, in that order.
+	// cache is what was written since the last flush, in that order; first
+	// counts what was before.
 	cache []change
+	first int
 	// until is how many commands are carried out before the power goes by
 	// itself; negative: any number.
 	until int
-	// lies leaves out what makes data stable.
-	lies bool
+
+	// Set before the disk is used. lies leaves out what makes data stable;
+	// latency is how long a flush takes.
+	lies    bool
+	latency time.Duration
 }
 
 // change is a write. What was durable at once is among them because it
@@ -73,6 +79,11 @@ func (m *Medium) PowerOn() (*Disk, error) {
 // stable, for showing that somebody notices. It must be called before anybody
 // else uses the disk.
 func (d *Disk) Lie() { d.lies = true }
+
+// SlowFlush makes a flush take some time, so that there is something in the cache
+// when the power goes, and an answer that did not wait for it comes too early. It
+// must be called before anybody else uses the disk.
+func (d *Disk) SlowFlush(latency time.Duration) { d.latency = latency }
 
 func (d *Disk) check(op string, off, n int64) error {
 	if off < 0 || n < 0 || off > d.m.size || n > d.m.size-off || off%SectorSize != 0 || n%SectorSize != 0 {
@@ -151,25 +162,58 @@ func (d *Disk) Zero(off, n int64) error {
 	return nil
 }
 
-// Sync implements handlers.Syncer: what is in the cache gets to the medium.
+// Sync implements handlers.Syncer: what is in the cache now gets to the medium;
+// what is written meanwhile does not.
 func (d *Disk) Sync() error {
 	if err := d.beginChange("flush", 0, 0); err != nil {
 		return err
 	}
+	end := d.first + len(d.cache)
+	if d.latency > 0 {
+		d.mu.Unlock()
+		select {
+		case <-time.After(d.latency):
+		case <-d.cut:
+		}
+		if err := d.begin("flush", 0, 0); err != nil {
+			return err
+		}
+	}
 	defer d.mu.Unlock()
-	if !d.lies {
-		d.flush()
+	if n := end - d.first; n > 0 && !d.lies {
+		d.flush(n)
 	}
 	return nil
 }
 
-// flush empties the cache. The caller holds mu.
-func (d *Disk) flush() {
-	for i := range d.dirty {
-		d.m.chunks[i] = d.now[i]
+// flush gets the first n changes in the cache to the medium. The caller holds mu.
+func (d *Disk) flush(n int) {
+	if n < len(d.cache) {
+		for i, c := range d.cache {
+			// What was durable at once is on the medium, and has to stay on
+			// top of what was before it in the cache.
+			if i < n || c.durable {
+				d.store(c)
+			}
+		}
+	} else {
+		for i := range d.dirty {
+			d.m.chunks[i] = d.now[i]
+		}
+		clear(d.dirty)
 	}
-	clear(d.dirty)
-	d.cache = nil
+	d.cache = append([]change(nil), d.cache[n:]...)
+	d.first += n
+}
+
+// store puts a change on the medium. The caller holds mu.
+func (d *Disk) store(c change) {
+	for off := c.off; off < c.off+c.n; {
+		i := off / chunkSize
+		n := min((i+1)*chunkSize, c.off+c.n) - off
+		d.apply(d.m.chunks, i, c, off, n, false)
+		off += n
+	}
 }
 
 // change carries out a change. The caller holds mu.
@@ -257,7 +301,7 @@ func (d *Disk) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !d.off {
-		d.flush()
+		d.flush(len(d.cache))
 		d.powerOff()
 	}
 	d.closeOnce.Do(func() {

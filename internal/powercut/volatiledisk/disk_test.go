@@ -48,7 +48,32 @@ func TestConformance(t *testing.T) {
 // medium, and all that was written to it since.
 type sectorModel struct {
 	stable []byte
-	cached [][]byte
+	cached []cachedSector
+}
+
+// cachedSector is one write to a sector. seq numbers the changes of a disk.
+type cachedSector struct {
+	data []byte
+	seq  int
+}
+
+func (s *sectorModel) write(data []byte, seq int) {
+	s.cached = append(s.cached, cachedSector{data, seq})
+}
+
+// flush makes stable what was written up to seq.
+func (s *sectorModel) flush(seq int) {
+	for len(s.cached) > 0 && s.cached[0].seq <= seq {
+		s.stable, s.cached = s.cached[0].data, s.cached[1:]
+	}
+}
+
+// now is what it reads as.
+func (s *sectorModel) now() []byte {
+	if n := len(s.cached); n > 0 {
+		return s.cached[n-1].data
+	}
+	return s.stable
 }
 
 // After a cut each sector holds, whole, what was made stable last, or something
@@ -73,45 +98,52 @@ func TestCutKeepsWhatWasFlushed(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			seq, mark := 0, 0
 			for range rapid.IntRange(0, 30).Draw(t, "commands") {
-				first := rapid.IntRange(0, sectors-1).Draw(t, "first")
+				first := rapid.OneOf(rapid.IntRange(0, 2), rapid.IntRange(0, sectors-1)).Draw(t, "first")
 				n := rapid.OneOf(rapid.IntRange(1, 4), rapid.IntRange(1, sectors)).Draw(t, "n")
 				n = min(n, sectors-first)
 				off := int64(first) * SectorSize
 				gen++
 				data := bytes.Repeat([]byte{gen}, n*SectorSize)
-				switch rapid.SampledFrom([]string{"write", "write", "durable", "zero", "flush", "read"}).Draw(t, "command") {
+				switch rapid.SampledFrom([]string{"write", "write", "durable", "zero", "flush", "read", "begin flush", "end flush"}).Draw(t, "command") {
 				case "write":
 					_, err = d.WriteAt(data, off)
+					seq++
 					for i := range n {
-						model[first+i].cached = append(model[first+i].cached, data[:SectorSize])
+						model[first+i].write(data[:SectorSize], seq)
 					}
 				case "durable":
 					_, err = d.WriteAtDurable(data, off)
+					seq++
 					for i := range n {
 						model[first+i] = sectorModel{stable: data[:SectorSize]}
 					}
 				case "zero":
 					err = d.Zero(off, int64(n)*SectorSize)
+					seq++
 					for i := range n {
-						model[first+i].cached = append(model[first+i].cached, make([]byte, SectorSize))
+						model[first+i].write(make([]byte, SectorSize), seq)
 					}
 				case "flush":
 					err = d.Sync()
 					for i := range model {
-						if s := &model[i]; len(s.cached) > 0 {
-							*s = sectorModel{stable: s.cached[len(s.cached)-1]}
-						}
+						model[i].flush(seq)
+					}
+				case "begin flush":
+					mark = seq
+				case "end flush":
+					if n := mark - d.first; n > 0 {
+						d.flush(n)
+					}
+					for i := range model {
+						model[i].flush(mark)
 					}
 				case "read":
 					got := make([]byte, len(data))
 					_, err = d.ReadAt(got, off)
 					for i := range n {
-						s := model[first+i]
-						want := s.stable
-						if len(s.cached) > 0 {
-							want = s.cached[len(s.cached)-1]
-						}
+						want := model[first+i].now()
 						if !bytes.Equal(got[i*SectorSize:(i+1)*SectorSize], want) {
 							t.Fatalf("sector %d reads as %d, want %d", first+i, got[i*SectorSize], want[0])
 						}
@@ -130,7 +162,10 @@ func TestCutKeepsWhatWasFlushed(t *testing.T) {
 			for i := range model {
 				got := after[i*SectorSize : (i+1)*SectorSize]
 				s := model[i]
-				legal := append([][]byte{s.stable}, s.cached...)
+				legal := [][]byte{s.stable}
+				for _, c := range s.cached {
+					legal = append(legal, c.data)
+				}
 				switch policy {
 				case LoseAll:
 					legal = legal[:1]
@@ -231,6 +266,40 @@ func TestCutAfterSoManyCommands(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A flush that takes time is over when it is, and covers nothing that was written
+// after it had begun.
+func TestSlowFlush(t *testing.T) {
+	m := newMedium(t, 1<<20)
+	d := powerOn(t, m)
+	d.SlowFlush(50 * time.Millisecond)
+	write := func(sector int64) {
+		if _, err := d.WriteAt(bytes.Repeat([]byte{1}, SectorSize), sector*SectorSize); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(0)
+	d.CutAfter(1000) // counts down
+	flushed := make(chan error, 1)
+	began := time.Now()
+	go func() { flushed <- d.Sync() }()
+	for begun := false; !begun; time.Sleep(time.Millisecond) {
+		d.mu.Lock()
+		begun = d.until == 999
+		d.mu.Unlock()
+	}
+	write(1)
+	if err := <-flushed; err != nil || time.Since(began) < 50*time.Millisecond {
+		t.Errorf("flushed after %v: %v", time.Since(began), err)
+	}
+	d.CutAs(LoseAll, nil)
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if b := contents(t, m); b[0] != 1 || b[SectorSize] != 0 {
+		t.Errorf("on the medium: %d, %d; want 1, 0", b[0], b[SectorSize])
 	}
 }
 

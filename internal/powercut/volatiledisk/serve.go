@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"scstuser/handlers"
@@ -37,6 +38,9 @@ type Server struct {
 	served chan error         // how it ended
 	server *nbd.Server
 	failed chan error // how serving ended
+
+	closeOnce sync.Once
+	err       error // of Close
 }
 
 // Serve serves a disk on a unix socket, until Close.
@@ -85,8 +89,14 @@ func (s *Server) listen(path string) error {
 	return nil
 }
 
-// Close closes the disk, which ends what hangs in it, then stops serving.
+// Close closes the disk, which ends what hangs in it, then stops serving. It may
+// be called again.
 func (s *Server) Close() error {
+	s.closeOnce.Do(func() { s.err = s.close() })
+	return s.err
+}
+
+func (s *Server) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	err := s.disk.Close()
