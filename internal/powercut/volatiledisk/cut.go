@@ -54,7 +54,8 @@ func (d *Disk) CutAfter(commands int) {
 // HasCut is closed when the power has gone.
 func (d *Disk) HasCut() <-chan struct{} { return d.cut }
 
-// PullPlug makes the power go now. It may be called again.
+// PullPlug makes the power go now. It may be called again. Without a Cut after it
+// nothing of the cache gets to the medium.
 func (d *Disk) PullPlug() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
