@@ -17,8 +17,9 @@ const (
 	KeepAll
 	// SomeWrites: each write does or does not.
 	SomeWrites
-	// SomeSectors: each sector of each write does or does not.
-	SomeSectors
+	// SomeParts: each part of each write, of the size that is written whole,
+	// does or does not.
+	SomeParts
 	// Prefix: the first so many writes do, and a part of the next.
 	Prefix
 	numPolicies
@@ -26,7 +27,7 @@ const (
 
 // String names the policy.
 func (p Policy) String() string {
-	return [numPolicies]string{"all lost", "all kept", "some writes kept", "some sectors kept", "a prefix kept"}[p]
+	return [numPolicies]string{"all lost", "all kept", "some writes kept", "some parts kept", "a prefix kept"}[p]
 }
 
 // Loss says what a cut has done.
@@ -85,25 +86,27 @@ func (d *Disk) CutAs(p Policy, rng *rand.Rand) Loss {
 		if !c.durable {
 			loss.Writes++
 		}
-		for at := int64(0); at < c.n; at += SectorSize {
+		for at, next := c.off, int64(0); at < c.off+c.n; at = next {
+			next = min((at/d.whole+1)*d.whole, c.off+c.n)
 			// What was durable replaces what is before it in the cache.
-			kept := c.durable || keep(i, at/SectorSize, c.n/SectorSize)
+			kept := c.durable || keep(i, at-c.off, c.n)
+			if kept {
+				d.apply(d.m.chunks, at/chunkSize, c, at, next-at, false)
+			}
 			if !c.durable {
-				loss.Sectors++
+				loss.Sectors += int((next - at) / SectorSize)
 			}
 			if !kept {
-				loss.Lost++
-				continue
+				loss.Lost += int((next - at) / SectorSize)
 			}
-			d.apply(d.m.chunks, (c.off+at)/chunkSize, c, c.off+at, SectorSize, false)
 		}
 	}
 	d.cache, d.now = nil, nil
 	return loss
 }
 
-// decide returns who says whether sector s (of n) of change i gets to the medium.
-// It is asked in order, about each change.
+// decide returns who says whether the part at byte s (of n) of change i gets to
+// the medium. It is asked in order, about each change.
 func (p Policy) decide(rng *rand.Rand, changes int) func(i int, s, n int64) bool {
 	switch p {
 	case LoseAll:
@@ -119,7 +122,7 @@ func (p Policy) decide(rng *rand.Rand, changes int) func(i int, s, n int64) bool
 			}
 			return kept
 		}
-	case SomeSectors:
+	case SomeParts:
 		odds := rng.Float64()
 		return func(int, int64, int64) bool { return rng.Float64() < odds }
 	}

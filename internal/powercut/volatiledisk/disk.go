@@ -37,9 +37,11 @@ type Disk struct {
 	until int
 
 	// Set before the disk is used. lies leaves out what makes data stable;
-	// latency is how long a flush takes.
+	// latency is how long a flush takes; whole is what a cut leaves whole, in
+	// bytes.
 	lies    bool
 	latency time.Duration
+	whole   int64
 }
 
 // change is a write. What was durable at once is among them because it
@@ -69,7 +71,7 @@ func (m *Medium) PowerOn() (*Disk, error) {
 	}
 	d := &Disk{
 		m: m, cut: make(chan struct{}), closed: make(chan struct{}),
-		now: append([]*chunk(nil), m.chunks...), dirty: map[int64]struct{}{}, until: -1,
+		now: append([]*chunk(nil), m.chunks...), dirty: map[int64]struct{}{}, until: -1, whole: SectorSize,
 	}
 	m.disk = d
 	return d, nil
@@ -84,6 +86,17 @@ func (d *Disk) Lie() { d.lies = true }
 // when the power goes, and an answer that did not wait for it comes too early. It
 // must be called before anybody else uses the disk.
 func (d *Disk) SlowFlush(latency time.Duration) { d.latency = latency }
+
+// KeepWhole makes a cut leave aligned parts of this many bytes whole, a power of
+// two from SectorSize to 16 KiB, as disks do whose physical sectors are larger
+// than the logical ones. Default: SectorSize. It must be called before anybody else
+// uses the disk.
+func (d *Disk) KeepWhole(bytes int64) {
+	if bytes < SectorSize || bytes > chunkSize || bytes&(bytes-1) != 0 {
+		panic(fmt.Sprintf("parts of %d bytes: use a power of two from %d to %d", bytes, SectorSize, chunkSize))
+	}
+	d.whole = bytes
+}
 
 func (d *Disk) check(op string, off, n int64) error {
 	if off < 0 || n < 0 || off > d.m.size || n > d.m.size-off || off%SectorSize != 0 || n%SectorSize != 0 {

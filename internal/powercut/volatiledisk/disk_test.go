@@ -307,6 +307,44 @@ func TestSlowFlush(t *testing.T) {
 	}
 }
 
+// What is to stay whole stays whole: a write over one part and a half is found in
+// none, one or both of its parts, never in a piece of one.
+func TestCutKeepsPartsWhole(t *testing.T) {
+	const whole = 4096
+	seen := map[[3]bool]bool{}
+	for seed := range uint64(200) {
+		m := newMedium(t, 1<<20)
+		d := powerOn(t, m)
+		d.KeepWhole(whole)
+		if _, err := d.WriteAt(bytes.Repeat([]byte{1}, whole+whole/2), whole/2); err != nil {
+			t.Fatal(err)
+		}
+		d.CutAs(SomeParts, rand.New(rand.NewPCG(seed, 1)))
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+		b := contents(t, m)
+		var parts [3]bool
+		for i := range parts {
+			part := b[i*whole:][:whole]
+			if i == 0 {
+				part = part[whole/2:]
+			}
+			switch n := bytes.Count(part, []byte{1}); n {
+			case 0:
+			case len(part):
+				parts[i] = true
+			default:
+				t.Fatalf("part %d is torn: %d of %d bytes", i, n, len(part))
+			}
+		}
+		seen[parts] = true
+	}
+	if len(seen) != 4 {
+		t.Errorf("%d different outcomes, want 4: %v", len(seen), seen)
+	}
+}
+
 // A disk that is closed with the power on loses nothing.
 func TestCloseFlushes(t *testing.T) {
 	m := newMedium(t, 1<<20)

@@ -12,7 +12,7 @@
 // (disk.go) is the medium with the power on: a handlers.Backing that sees all
 // writes, and knows which of them were not flushed. Cut (cut.go) switches it off:
 // of what was not flushed, some sectors get to the medium and some don't, each of
-// them whole. Serve (serve.go) is for the emulator.
+// them whole, or larger parts if KeepWhole says so. Serve (serve.go) is for the emulator.
 //
 // After a cut the Disk answers nobody any more, as a disk without power does: its
 // calls hang until Close. A new Disk goes on with what is on the medium.

@@ -5,7 +5,8 @@ import (
 	"io"
 )
 
-// SectorSize is what a cut leaves whole, in bytes. Everything is a multiple of it.
+// SectorSize is what a cut leaves whole at least, in bytes. Everything is a multiple
+// of it.
 const SectorSize = 512
 
 // chunkSize is the unit of copying on write, in bytes.
