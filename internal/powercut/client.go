@@ -17,7 +17,7 @@ import (
 // machine under emulation.
 const (
 	dialTimeout  = 30 * time.Second
-	replyTimeout = 60 * time.Second
+	replyTimeout = time.Minute
 )
 
 // Dialer connects to a server.
@@ -49,12 +49,16 @@ func connect(ctx context.Context, dial Dialer, export string) (*client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to the server: %w", err)
 	}
-	c := &client{conn: conn, r: bufio.NewReaderSize(conn, 64<<10)}
+	c := newClient(conn)
 	if err := c.negotiate(export); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("negotiate with the server: %w", err)
 	}
 	return c, nil
+}
+
+func newClient(conn net.Conn) *client {
+	return &client{conn: conn, r: bufio.NewReaderSize(conn, 64<<10)}
 }
 
 // negotiate asks for the export with GO and nothing else.

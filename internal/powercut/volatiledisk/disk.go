@@ -252,20 +252,21 @@ func (d *Disk) change(c change) {
 }
 
 // apply changes the range of c from off on, n bytes that are in chunk i, in one
-// table.
-func (d *Disk) apply(state []*chunk, i int64, c change, off, n int64, copied bool) {
+// table, and in the chunk itself unless it has to be copied because the other table
+// has it as well.
+func (d *Disk) apply(state []*chunk, i int64, c change, off, n int64, shared bool) {
 	whole := n == chunkSize
 	if c.data == nil && (whole || state[i] == nil) {
 		state[i] = nil
 		return
 	}
-	switch old := state[i]; {
-	case old == nil || whole && (copied || old.owner != d):
-		state[i] = &chunk{owner: d}
-	case copied || old.owner != d:
-		state[i] = &chunk{owner: d, data: old.data}
+	if old := state[i]; old == nil || shared {
+		state[i] = new(chunk)
+		if old != nil && !whole {
+			*state[i] = *old
+		}
 	}
-	part := state[i].data[off%chunkSize:][:n]
+	part := state[i][off%chunkSize:][:n]
 	if c.data == nil {
 		clear(part)
 	} else {

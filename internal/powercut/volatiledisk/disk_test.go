@@ -77,8 +77,7 @@ func (s *sectorModel) now() []byte {
 }
 
 // After a cut each sector holds, whole, what was made stable last, or something
-// that was written to it since; what a policy promises besides; and the clones of
-// the medium have not changed.
+// that was written to it since, and what the policy promises besides.
 func TestCutKeepsWhatWasFlushed(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const sectors = 3 * chunkSize / SectorSize / 2
@@ -92,8 +91,6 @@ func TestCutKeepsWhatWasFlushed(t *testing.T) {
 		}
 		gen := byte(0)
 		for range rapid.IntRange(1, 3).Draw(t, "cuts") {
-			clone := m.Clone()
-			before := contents(t, clone)
 			d, err := m.PowerOn()
 			if err != nil {
 				t.Fatal(err)
@@ -180,9 +177,6 @@ func TestCutKeepsWhatWasFlushed(t *testing.T) {
 					t.Fatalf("sector %d holds %d after a cut with %v; stable was %d, cached %d writes", i, got[0], policy, s.stable[0], len(s.cached))
 				}
 				model[i] = sectorModel{stable: append([]byte(nil), got...)}
-			}
-			if !bytes.Equal(contents(t, clone), before) {
-				t.Fatal("a clone has changed")
 			}
 		}
 	})

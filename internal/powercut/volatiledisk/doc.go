@@ -20,10 +20,9 @@
 // # Chunks
 //
 // A medium is a table of chunks, nil for zeroes. The disk's current state is a
-// second table, which shares its chunks with the first until they are written to.
-// A flush makes the two tables equal again; only chunks that were written since
-// the last one are touched. A chunk belongs to the Disk that made it, and nobody
-// else writes to it: so a Clone of a medium costs a table.
+// second table, which shares its chunks with the first until they are written to. A
+// flush makes the two tables equal again; only chunks that were written since the
+// last one are touched.
 //
 // # Locks
 //

@@ -12,12 +12,8 @@ const SectorSize = 512
 // chunkSize is the unit of copying on write, in bytes.
 const chunkSize = 16 << 10
 
-// chunk is a part of a state. Only its owner may change it, and only while no
-// other table than the owner's can have it.
-type chunk struct {
-	owner *Disk
-	data  [chunkSize]byte
-}
+// chunk is a part of a state.
+type chunk [chunkSize]byte
 
 // Medium is what of a disk outlives its power. It is not safe for use by several
 // goroutines, and must not be used but through its Disk while that is on.
@@ -34,11 +30,6 @@ func NewMedium(size int64) (*Medium, error) {
 		return nil, fmt.Errorf("a disk of %d bytes: use a positive multiple of %d", size, SectorSize)
 	}
 	return &Medium{size: size, chunks: make([]*chunk, (size+chunkSize-1)/chunkSize)}, nil
-}
-
-// Clone returns a second medium with the same content.
-func (m *Medium) Clone() *Medium {
-	return &Medium{size: m.size, chunks: append([]*chunk(nil), m.chunks...)}
 }
 
 // Size is in bytes.
@@ -63,7 +54,7 @@ func readChunks(state []*chunk, p []byte, off int64) {
 		at := off % chunkSize
 		n := min(len(p), int(chunkSize-at))
 		if c := state[off/chunkSize]; c != nil {
-			copy(p[:n], c.data[at:])
+			copy(p[:n], c[at:])
 		} else {
 			clear(p[:n])
 		}
