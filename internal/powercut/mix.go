@@ -16,6 +16,8 @@ type Mix struct {
 	Choices []Choice
 }
 
+var fuaOnly = Mix{"FUA only", []Choice{{Weight: 1, Kind: Write, FUA: true}}}
+
 // Mixes are the loads that durability is tried with.
 var Mixes = []Mix{
 	{"everything", []Choice{
@@ -23,7 +25,7 @@ var Mixes = []Mix{
 		{Weight: 5, Kind: WriteZeroes}, {Weight: 5, Kind: WriteZeroes, FUA: true}, {Weight: 4, Kind: WriteZeroes, NoHole: true},
 		{Weight: 5, Kind: Trim}, {Weight: 5, Kind: Trim, FUA: true}, {Weight: 16, Kind: Flush},
 	}},
-	{"FUA only", []Choice{{Weight: 1, Kind: Write, FUA: true}}},
+	fuaOnly,
 	{"writes, then a flush", []Choice{{Weight: 12, Kind: Write}, {Weight: 1, Kind: Flush}}},
 	{"plain and FUA writes", []Choice{{Weight: 3, Kind: Write}, {Weight: 2, Kind: Write, FUA: true}}},
 	{"zeroes and trims with FUA", []Choice{

@@ -67,16 +67,17 @@ var modes = []mode{
 
 // rig is a machine that loses its power again and again, and what stays.
 type rig struct {
-	rng    *rand.Rand
+	rng *rand.Rand
+	// The disks, which outlive the machine, and what they are with the power on.
 	media  []*volatiledisk.Medium
 	disks  []*volatiledisk.Disk
 	served []*volatiledisk.Server
-	// journals are nil until there is an image.
+	machine *vm.Machine
+	// By place: what is known of the image, the server, and its mode.
 	journals  []*Journal
-	machine   *vm.Machine
 	processes []*vm.Process
-	// running are the modes of the servers by place.
-	running []mode
+	running   []mode
+
 	figures map[[2]string]*figures // by mode and place
 }
 
@@ -153,16 +154,18 @@ func (b *rig) format(t *testing.T) {
 }
 
 // mount mounts the file systems, which brings them in order after a power cut.
-// The kernel writes back at a pace of our choice: sooner than it would, or not
-// before somebody waits for it.
 func (b *rig) mount(t *testing.T) {
 	for _, p := range places {
 		if p.mount != "" {
 			b.machine.Shell(t, p.mount)
 		}
 	}
-	pace := []int{5, 100, 3000}[b.rng.IntN(3)]
-	b.machine.Shell(t, fmt.Sprintf("echo %d >/proc/sys/vm/dirty_writeback_centisecs; echo %d >/proc/sys/vm/dirty_expire_centisecs", pace, pace))
+}
+
+// writeBack sets the pace at which the guest's kernel writes by itself what nobody
+// waits for, in hundredths of a second.
+func (b *rig) writeBack(t *testing.T, pace int) {
+	b.machine.Shell(t, fmt.Sprintf("echo %d >/proc/sys/vm/dirty_writeback_centisecs; echo %[1]d >/proc/sys/vm/dirty_expire_centisecs", pace))
 }
 
 // serve starts a server for each place, and returns when all of them answer.
@@ -248,18 +251,25 @@ func modeName(m []mode, i int) string {
 	return m[i].name
 }
 
+// loads makes a load for each place.
+func (b *rig) loads(blockSize int) []Load {
+	loads := make([]Load, len(places))
+	for i := range loads {
+		loads[i] = makeLoad(b.rng, "disk", imageSectors, blockSize)
+	}
+	return loads
+}
+
 // loadAndCut writes to all places at once until the power goes: at some moment, or
 // at some command of one of the disks.
-func (b *rig) loadAndCut(t *testing.T, blockSize int) {
+func (b *rig) loadAndCut(t *testing.T, loads []Load) {
 	t.Helper()
 	type end struct {
 		place int
 		err   error
 	}
 	ends := make(chan end, len(places))
-	loads := make([]Load, len(places))
 	for i := range places {
-		loads[i] = makeLoad(b.rng, "disk", imageSectors, blockSize)
 		// Not the test's context: the power ends it.
 		go func() { ends <- end{i, Run(context.Background(), b.dial(i), b.journals[i], loads[i])} }()
 	}
