@@ -69,9 +69,9 @@ var modes = []mode{
 type rig struct {
 	rng *rand.Rand
 	// The disks, which outlive the machine, and what they are with the power on.
-	media  []*volatiledisk.Medium
-	disks  []*volatiledisk.Disk
-	served []*volatiledisk.Server
+	media   []*volatiledisk.Medium
+	disks   []*volatiledisk.Disk
+	served  []*volatiledisk.Server
 	machine *vm.Machine
 	// By place: what is known of the image, the server, and its mode.
 	journals  []*Journal
