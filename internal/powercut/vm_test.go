@@ -18,6 +18,7 @@ func TestI6PowerCuts(t *testing.T) {
 	vm.Need(t)
 	rng := rand.New(rand.NewPCG(newSeed(t), 2))
 	b := newRig(t, rng)
+	defer func() { t.Logf("until then:\n%s", b.table()) }()
 	b.boot(t, "mkfs.ext4", "mkfs.xfs")
 	b.format(t)
 	var before []mode
@@ -38,9 +39,7 @@ func TestI6PowerCuts(t *testing.T) {
 	b.boot(t, "e2fsck", "xfs_repair")
 	b.mount(t)
 	b.serve(t, func(int) mode { return modes[0] }, 512)
-	lost := b.check(t, before)
-	t.Logf("%d cuts\n%s", *cuts, b.table())
-	if lost > 0 {
+	if lost := b.check(t, before); lost > 0 {
 		t.Fatalf("cut %d: %d sectors lost", *cuts, lost)
 	}
 	b.fsck(t)
