@@ -282,7 +282,15 @@ func (b *rig) loadAndCut(t *testing.T, loads []Load) {
 		// Not the test's context: the power ends it.
 		go func() { ends <- end{i, Run(context.Background(), b.dial(i), b.journals[i], loads[i])} }()
 	}
-	wait := time.Duration(300+b.rng.IntN(2200)) * time.Millisecond
+	// First everybody has to be at work, which can take a while on a busy host.
+	for i, end := 0, time.Now().Add(time.Minute); i < len(places) && len(ends) == 0 && time.Now().Before(end); {
+		if b.journals[i].Counts().Acknowledged > 0 {
+			i++
+		} else {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	wait := time.Duration(b.rng.IntN(2500)) * time.Millisecond
 	chosen := b.disks[b.rng.IntN(len(b.disks))]
 	if b.rng.IntN(2) == 0 {
 		time.Sleep(wait / 2)
