@@ -18,4 +18,6 @@ func TestKernel(t *testing.T) {
 		},
 	})}
 	t.Run("server on the host", g.hostServer)
+	t.Run("reconnect", g.reconnect)
+	t.Run("ioctl", g.ioctlWay)
 }
