@@ -65,7 +65,7 @@ func (g *guest) readOnly(t *testing.T) {
 // grow: SIGUSR1 makes the server see a larger image, attach --resize the kernel,
 // with a file system mounted, which then grows.
 func (g *guest) grow(t *testing.T) {
-	const small, large = 128 << 20, 320 << 20
+	const small, large = 64 << 20, 160 << 20
 	img := image(t, small)
 	s := serve(t, proc.Config{Files: []string{img}})
 	where := uri(t, s, img)
@@ -81,15 +81,15 @@ func (g *guest) grow(t *testing.T) {
 	}
 	out := ""
 	for range 50 { // the signal takes its time
-		if out = g.sh(t, "fileio_tgt attach --resize '%s' /dev/nbd0", where); strings.Contains(out, "320 MiB") {
+		if out = g.sh(t, "fileio_tgt attach --resize '%s' /dev/nbd0", where); strings.Contains(out, "160 MiB") {
 			break
 		}
 	}
-	if !strings.Contains(out, "320 MiB") {
+	if !strings.Contains(out, "160 MiB") {
 		t.Fatalf("%q", out)
 	}
 	d.size = large
 	g.sizes(t, d)
-	g.sh(t, "resize2fs /dev/nbd0 2>/dev/null; dd if=/dev/urandom of=/mnt/big bs=1M count=200 conv=fsync 2>/dev/null; "+
+	g.sh(t, "resize2fs /dev/nbd0 2>/dev/null; dd if=/dev/zero of=/mnt/big bs=1M count=100 conv=fsync 2>/dev/null; "+
 		"fscheck -verify -dir /mnt/load -seed 9 -ops 40; umount /mnt; e2fsck -f -n /dev/nbd0")
 }

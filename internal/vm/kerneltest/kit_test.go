@@ -29,7 +29,8 @@ type device struct {
 	path  string
 	size  int64
 	block int
-	// allocated returns how many bytes the image behind it takes.
+	// allocated returns how many bytes the image behind it takes; nil if it
+	// can't be trimmed.
 	allocated func(t *testing.T) int64
 }
 
