@@ -28,7 +28,7 @@ func (g *guest) fuse(t *testing.T) {
 	t.Run("C handler", func(t *testing.T) {
 		g.daemon(t, "serving", "ram_handler -t 4 -s %d /run/scst/scst_user", handlerMiB)
 		d := device{size: handlerMiB << 20, block: 512}
-		t.Run("loop, ext4", func(t *testing.T) { g.loop(t, "ram", d, ext4, 6) })
+		t.Run("loop, ext4", func(t *testing.T) { g.loop(t, "ram", false, d, ext4, 6) })
 		t.Run("NBD, xfs", func(t *testing.T) {
 			d := d
 			d.path = "/dev/nbd0"
@@ -40,14 +40,15 @@ func (g *guest) fuse(t *testing.T) {
 	t.Run("Go handler", func(t *testing.T) {
 		img, d := g.guestImage(t, handlerMiB<<20, 512)
 		g.daemon(t, "stop with", "fileio_tgt --device /run/scst/scst_user -f %s", img)
-		t.Run("loop, xfs", func(t *testing.T) { g.loop(t, "image", d, xfs, 8) })
+		t.Run("loop with direct I/O, xfs", func(t *testing.T) { g.loop(t, "image", true, d, xfs, 8) })
 	})
 }
 
-// loop makes a block device of a device's file, and a file system on that.
-func (g *guest) loop(t *testing.T, name string, d device, fs fsSteps, seed uint64) {
-	d.path = "/dev/loop0"
-	g.sh(t, "losetup /dev/loop0 /run/scst/devices/%s/lun", name)
+// loop makes a block device of a device's file, and a file system on that. A loop
+// device without direct I/O sends each page by itself, which is slow.
+func (g *guest) loop(t *testing.T, name string, direct bool, d device, fs fsSteps, seed uint64) {
+	d.path, d.slow = "/dev/loop0", !direct
+	g.sh(t, "losetup --direct-io=%s /dev/loop0 /run/scst/devices/%s/lun", map[bool]string{true: "on", false: "off"}[direct], name)
 	t.Cleanup(func() { g.cleanUp(t, "! grep -q ' /mnt ' /proc/mounts || umount /mnt; losetup -d /dev/loop0") })
 	g.sizes(t, d)
 	g.fileSystem(t, d, fs, seed)
