@@ -125,6 +125,7 @@ type config struct {
 	HandshakeTimeout time.Duration
 	waysConfig
 	DrainTimeout time.Duration // 0: without end
+	AtShutdown   farewell
 
 	// The operator.
 	LogLevel  logrus.Level
@@ -165,6 +166,7 @@ func defaultConfig() *config {
 		HandshakeTimeout: 30 * time.Second,
 		waysConfig:       waysConfig{TLS: tlsOff, KeepAlive: 30 * time.Second},
 		DrainTimeout:     30 * time.Second,
+		AtShutdown:       farewellAuto,
 		LogLevel:         logrus.InfoLevel,
 		LogFormat:        logText,
 		Host:             defaultHostConfig(),

@@ -18,6 +18,7 @@ need xfsprogs mkfs.xfs
 need dmsetup dmsetup
 need util-linux blkdiscard
 need gcc gcc
+need dash dash
 test -e /usr/include/stdlib.h || packages+=(libc6-dev)
 # The dynamic busybox has the same name.
 if ! command -v busybox >/dev/null || ldd "$(command -v busybox)" >/dev/null 2>&1; then

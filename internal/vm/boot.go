@@ -51,7 +51,7 @@ func keepConsole(t testing.TB, m *Machine) {
 	t.Logf("the console is in %s", path)
 }
 
-// Shell runs a script with busybox's shell in the guest, which ends at the first
+// Shell runs a script with a shell in the guest, which ends at the first
 // command that fails, and returns its standard output. The test fails if the
 // script does, or takes longer than 2 minutes. It must be called from the test's
 // own goroutine.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"slices"
@@ -26,7 +27,7 @@ func writeImage(ctx context.Context, file string, k *kernel, c Config) (err erro
 	for _, step := range []func() error{
 		i.devices,
 		func() error { return i.programs(ctx, c.Packages) },
-		func() error { return i.tools(c.Tools) },
+		func() error { return i.tools(ctx, c.Tools) },
 		func() error { return i.modules(k, c.Modules) },
 		func() error { return i.files(c.Files) },
 		i.w.Close,
@@ -42,7 +43,7 @@ func writeImage(ctx context.Context, file string, k *kernel, c Config) (err erro
 // image is an initial root file system that is being written.
 type image struct {
 	w   *cpio.Writer
-	has map[string]bool // paths of this host that are in it
+	has map[string]bool // libraries that are in it
 }
 
 // devices adds what process 1 needs before it has mounted anything.
@@ -84,9 +85,10 @@ func (i *image) programs(ctx context.Context, packages []string) error {
 	return nil
 }
 
-// tools adds busybox and programs of this host. Those are all in /usr/sbin,
-// where they come before busybox's own.
-func (i *image) tools(names []string) error {
+// tools adds busybox, a shell, and programs of this host. Those are all in
+// /usr/sbin, where they come before busybox's own; the shell is dash, as
+// busybox's would still take busybox's.
+func (i *image) tools(ctx context.Context, names []string) error {
 	busybox, err := findBusybox()
 	if err != nil {
 		return err
@@ -94,26 +96,50 @@ func (i *image) tools(names []string) error {
 	if err := i.copy(busybox, "/bin/busybox", 0o755); err != nil {
 		return err
 	}
+	if err := i.tool("dash", "/bin/sh"); err != nil {
+		return err
+	}
 	for _, name := range names {
-		tool, err := findTool(name)
-		if err != nil {
+		if err := i.tool(name, path.Join("/usr/sbin", filepath.Base(name))); err != nil {
 			return err
 		}
-		if err := i.copy(tool, path.Join("/usr/sbin", filepath.Base(name)), 0o755); err != nil {
+	}
+	applets, err := exec.CommandContext(ctx, busybox, "--list").Output()
+	if err != nil {
+		return fmt.Errorf("list what busybox has: %w", err)
+	}
+	for _, applet := range strings.Fields(string(applets)) {
+		if applet == "sh" || applet == "busybox" {
+			continue
+		}
+		e := cpio.Entry{Path: path.Join("/bin", applet), Mode: cpio.TypeSymlink | 0o777, Data: []byte("busybox")}
+		if err := i.w.Add(e); err != nil {
 			return err
 		}
-		libs, err := libraries(tool)
-		if err != nil {
-			return err
+	}
+	return nil
+}
+
+// tool adds a program of this host, and the libraries that it needs.
+func (i *image) tool(name, to string) error {
+	program, err := findTool(name)
+	if err != nil {
+		return err
+	}
+	if err := i.copy(program, to, 0o755); err != nil {
+		return err
+	}
+	libs, err := libraries(program)
+	if err != nil {
+		return err
+	}
+	for _, lib := range libs {
+		if i.has[lib] {
+			continue
 		}
-		for _, lib := range libs {
-			if i.has[lib] {
-				continue
-			}
-			i.has[lib] = true
-			if err := i.copy(lib, lib, 0o755); err != nil {
-				return err
-			}
+		i.has[lib] = true
+		if err := i.copy(lib, lib, 0o755); err != nil {
+			return err
 		}
 	}
 	return nil

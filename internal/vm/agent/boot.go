@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// searchPath is the PATH of everything that runs in the guest. Real tools come
-// before busybox's, which are in /bin.
+// searchPath is the PATH of everything that runs in the guest. Tools of the host
+// come before busybox's, which are in /bin.
 const searchPath = "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // mounts are the kernel's file systems, in order.
@@ -26,7 +26,6 @@ var mounts = []struct{ kind, on string }{
 // setup are the commands that make the guest usable. The addresses are those of
 // QEMU's user network, where the host is 10.0.2.2.
 var setup = []string{
-	"/bin/busybox --install -s /bin",
 	"ip link set lo up",
 	"ip addr add 10.0.2.15/24 dev eth0",
 	"ip link set eth0 up",
