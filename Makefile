@@ -62,7 +62,7 @@ vm-deps: ## install what the tests in a virtual machine need (QEMU, a kernel in 
 
 .PHONY: test-vm
 test-vm: vm-deps ## tests with a real Linux kernel as client, in a virtual machine; some minutes
-	SCSTUSER_VM=1 $(GO) test -count=1 -p 1 -timeout 15m ./internal/vm/...
+	SCSTUSER_VM=1 $(GO) test -count=1 -p 1 -timeout 15m ./internal/vm/... ./internal/powercut
 
 .PHONY: explore
 explore: ## every schedule of the lifecycle that EXPLORETIME (60s) for each plan allows, and every fault
@@ -116,6 +116,11 @@ fuzz: ## every fuzz target for FUZZTIME (10s) each
 .PHONY: soak
 soak: build deps ## devices killed under load, SOAKCYCLES (10000) times; verified I/O with clients killed, for SOAKTIME (600) s
 	@internal/ci/soak.sh
+	@$(MAKE) --no-print-directory soak-power
+
+.PHONY: soak-power
+soak-power: vm-deps ## the power of a virtual machine cut POWERCUTS (100) times, and what was acknowledged compared; half an hour
+	SCSTUSER_VM=1 $(GO) test -count=1 -v -timeout 8h -run '^TestI6PowerCuts$$' ./internal/powercut -powercut.cuts $(or $(POWERCUTS),100)
 
 .PHONY: cover
 cover: deps ## test coverage by function; bin/cover.out is for go tool cover -html

@@ -121,6 +121,8 @@ func (c *conn) loop() error {
 			return protocolErrorf("bad request magic")
 		case h.typ == cmdDisc:
 			return nil // whatever flags it has (row 25)
+		case c.hangsUp():
+			return nil
 		}
 		if err := c.request(h); err != nil {
 			return err

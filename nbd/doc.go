@@ -103,7 +103,7 @@
 //
 // A shutdown, or the release of the device, makes a connection leave: for the
 // Linger, and for as long as commands are in flight, it goes on reading, and
-// new commands get ESHUTDOWN; a payload that is on its way may arrive within
+// new commands get ESHUTDOWN, or none at all (farewell.go); a payload that is on its way may arrive within
 // the Grace; then it waits for what is outstanding, and sends it. That way
 // every request is answered that came whole, and ends once in any case (I1).
 // It ends with an end of the stream, not with a reset (hangup.go).

@@ -36,6 +36,9 @@ type Options struct {
 	// Linger is how long a shutdown goes on answering new commands with
 	// ESHUTDOWN before it hangs up. Default 200 ms.
 	Linger time.Duration
+	// Farewell is what a shutdown does with new commands. Default: it answers
+	// them with ESHUTDOWN.
+	Farewell Farewell
 	// Grace is how long a shutdown lets a client finish the payload that it
 	// is sending, and take the replies that it is owed. Default 5 s.
 	Grace time.Duration

@@ -25,6 +25,7 @@ const (
 const attachHelp = `fileio_tgt attach makes an NBD export a block device of this machine
 
 usage: fileio_tgt attach [OPTIONS] URI DEVICE
+       fileio_tgt attach --resize [OPTIONS] URI DEVICE
        fileio_tgt detach DEVICE
 
 URI is nbd://HOST[:PORT]/EXPORT or nbd+unix:///EXPORT?socket=PATH, of whatever
@@ -34,10 +35,17 @@ before you detach it.
 
   --connections COUNT       how many connections the device has (default: 1)
   --timeout TIME            give a connection up whose server does not answer a
-                            request for this long (default: never)
+                            request for this long (default: never, and 30s
+                            with --reconnect)
   --reconnect TIME          make connections again that die; requests wait for
-                            one for this long. The program stays while the
-                            device is attached (default: requests fail)
+                            one for this long. What was under way on one that
+                            died is repeated after --timeout. The program
+                            stays while the device is attached (default:
+                            requests fail)
+  --ioctl                   attach by ioctls instead of netlink, for kernels and
+                            containers without it. The program stays
+  --resize                  the export has grown: tell the kernel its new size.
+                            DEVICE is attached to it already, not by --ioctl
   --tls_certificates DIR    ca-cert.pem, which the server has to be signed by,
                             and client-cert.pem and client-key.pem if the
                             server wants to know us (default: the system's
@@ -52,6 +60,7 @@ type attachRequest struct {
 	target       kernel.Target
 	device       string
 	certificates string
+	resize       bool
 	opt          kernel.Options
 }
 
@@ -73,6 +82,9 @@ func newAttachApp(name string, stdout io.Writer) *cli.App {
 	for _, option := range []string{"connections", "timeout", "reconnect", "tls_certificates"} {
 		app.Flags = append(app.Flags, &cli.StringFlag{Name: option})
 	}
+	for _, option := range []string{"ioctl", "resize"} {
+		app.Flags = append(app.Flags, &cli.BoolFlag{Name: option})
+	}
 	app.Action = func(c *cli.Context) error {
 		req, err := readAttachRequest(c)
 		if err != nil {
@@ -88,7 +100,10 @@ func newAttachApp(name string, stdout io.Writer) *cli.App {
 
 // readAttachRequest checks the command line.
 func readAttachRequest(c *cli.Context) (*attachRequest, error) {
-	req := &attachRequest{help: c.Bool("help"), certificates: c.String("tls_certificates"), opt: kernel.Options{Connections: 1}}
+	req := &attachRequest{
+		help: c.Bool("help"), certificates: c.String("tls_certificates"), resize: c.Bool("resize"),
+		opt: kernel.Options{Connections: 1, Ioctl: c.Bool("ioctl")},
+	}
 	if req.help {
 		return req, nil
 	}
@@ -105,6 +120,12 @@ func readAttachRequest(c *cli.Context) (*attachRequest, error) {
 				return nil, usagef("--%s %s: %v", o.name, shellQuote(text), err)
 			}
 		}
+	}
+	switch {
+	case req.opt.Ioctl && req.opt.Reconnect > 0:
+		return nil, usagef("--ioctl and --reconnect: connections can only be made again by netlink; leave one of the two out")
+	case req.opt.Ioctl && req.resize:
+		return nil, usagef("--ioctl and --resize: only a device that is attached by netlink can be resized; detach it and attach it again")
 	}
 	if err := wantArgs(c, attachName, "URI", "DEVICE"); err != nil {
 		return nil, err
@@ -148,6 +169,13 @@ func (r *attachRequest) run(stdout io.Writer) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if r.resize {
+		size, err := kernel.Resize(ctx, r.target, r.device, r.opt)
+		if err != nil {
+			return err
+		}
+		return writeAll(stdout, fmt.Sprintf("%s has %s now\n", r.device, humanSize(int64(size))))
+	}
 	a, err := kernel.Attach(ctx, r.target, r.device, r.opt)
 	if err != nil {
 		return err

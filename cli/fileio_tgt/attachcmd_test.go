@@ -22,6 +22,8 @@ func TestAttachCommandLines(t *testing.T) {
 		{"attach --timeout soon nbd://h /dev/nbd0", "--timeout soon: must be a time"},
 		{"attach --connections 0 nbd://h /dev/nbd0", "--connections 0: must be a whole number from 1 to 64"},
 		{"attach --tls_certificates /d nbd://h /dev/nbd0", "write nbds://"},
+		{"attach --ioctl --reconnect 5 nbd://h /dev/nbd0", "--ioctl and --reconnect"},
+		{"attach --ioctl --resize nbd://h /dev/nbd0", "--ioctl and --resize"},
 		{"attach --what nbd://h /dev/nbd0", "attach --help lists the options"},
 		{"detach", "detach takes DEVICE"},
 		{"detach sda", "no device of the kernel's NBD client"},

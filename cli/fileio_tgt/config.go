@@ -127,6 +127,7 @@ type config struct {
 	HandshakeTimeout time.Duration
 	waysConfig
 	DrainTimeout time.Duration // 0: without end
+	AtShutdown   farewell
 
 	// The operator.
 	LogLevel  logrus.Level
@@ -168,6 +169,7 @@ func defaultConfig() *config {
 		HandshakeTimeout: 30 * time.Second,
 		waysConfig:       waysConfig{TLS: tlsOff, KeepAlive: 30 * time.Second},
 		DrainTimeout:     30 * time.Second,
+		AtShutdown:       farewellAuto,
 		LogLevel:         logrus.InfoLevel,
 		LogFormat:        logText,
 		Host:             defaultHostConfig(),

@@ -338,6 +338,15 @@ var options = []option{
 			return durationValue{p: &c.DrainTimeout, min: time.Second, max: 24 * time.Hour, zeroOK: true}
 		},
 	},
+	{
+		name: "at_shutdown", category: catNet, arg: "HOW",
+		usage: "What becomes of commands that come after SIGTERM or SIGINT: refuse answers them with ESHUTDOWN; hangup " +
+			"leaves them unanswered, for clients that connect again and repeat them; auto hangs up on clients " +
+			"without structured replies, which is the Linux kernel, and refuses the others' commands.",
+		bind: func(c *config) value {
+			return choiceValue[farewell]{&c.AtShutdown, []farewell{farewellAuto, farewellRefuse, farewellHangUp}}
+		},
+	},
 
 	{
 		name: "max_ucmds", category: catNet, arg: "COUNT",

@@ -72,7 +72,7 @@ var hostShares = []string{
 	"listen", "max_connections", "max_inflight", "max_inflight_bytes", "max_buffers", "max_cached",
 	"socket_mode", "socket_owner", "tls", "tls_certificates", "tls_verify_peer", "allow", "idle_timeout", "keepalive",
 	"max_ucmds", "cmd_timeout", "cmd_timeout_action", "attach_timeout", "suspend_timeout", "release_timeout", "control", "metrics",
-	"handshake_timeout", "drain_timeout", "log-level", "log-format", "log-file", "debug", "json", "pid-file", "help",
+	"handshake_timeout", "drain_timeout", "at_shutdown", "log-level", "log-format", "log-file", "debug", "json", "pid-file", "help",
 }
 
 // hostOptions are all options of host.

@@ -102,7 +102,8 @@ func (p *frontEnd) newServer() error {
 		Handshake:      nbd.Limits{HandshakeTimeout: cfg.HandshakeTimeout},
 		MaxConnections: cfg.MaxConnections, MaxInflight: cfg.MaxInflight, MaxInflightBytes: cfg.MaxInflightBytes,
 		TLS: tls, Allow: allow, KeepAlive: keepAlive, IdleTimeout: cfg.IdleTimeout,
-		Log: p.log,
+		Farewell: cfg.AtShutdown.option(),
+		Log:      p.log,
 	})
 	return nil
 }

@@ -52,7 +52,8 @@ func TestTermAnswersWhatIsInFlight(t *testing.T) {
 	fileioOnly(t)
 	const commands, length = 64, 256 * kib
 	image := randomImage(t, commands*length)
-	s := start(t, program(t, false), proc.Config{Files: []string{image}})
+	// Our client has no structured replies, and would be taken for a kernel.
+	s := start(t, program(t, false), proc.Config{Files: []string{image}, Args: []string{"--at_shutdown=refuse"}})
 	c := dialRaw(t, s)
 	var all []byte
 	for i := range uint64(commands) {

@@ -21,14 +21,18 @@ var (
 	_ fs.NodeOpener    = (*lunNode)(nil)
 	_ fs.NodeGetattrer = (*lunNode)(nil)
 	_ fs.NodeSetattrer = (*lunNode)(nil)
+	_ fs.NodeStatfser  = (*lunNode)(nil)
 )
+
+// lunUnit is what lun is best read, written and punched in units of, in bytes.
+const lunUnit = 4096
 
 // attr fills in the attributes.
 func (n *lunNode) attr(out *fuse.AttrOut, size int64) {
 	out.Mode = syscall.S_IFREG | 0o600
 	out.Size = uint64(size)
 	out.Blocks = (out.Size + 511) / 512
-	out.Blksize = 4096
+	out.Blksize = lunUnit
 }
 
 // Getattr implements fs.NodeGetattrer. A device that can't tell its size has
@@ -39,6 +43,18 @@ func (n *lunNode) Getattr(ctx context.Context, _ fs.FileHandle, out *fuse.AttrOu
 		return errno
 	}
 	n.attr(out, size)
+	return 0
+}
+
+// Statfs implements fs.NodeStatfser. A loop device takes its discard granularity
+// from here, and can't discard if there is none.
+func (n *lunNode) Statfs(ctx context.Context, out *fuse.StatfsOut) syscall.Errno {
+	size, err := n.disk.size(ctx)
+	if errno := errnoOf(err); errno == syscall.EINTR {
+		return errno
+	}
+	out.Bsize, out.Frsize, out.NameLen = lunUnit, lunUnit, 255
+	out.Blocks = uint64(size) / lunUnit
 	return 0
 }
 

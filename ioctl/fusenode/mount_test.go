@@ -258,6 +258,7 @@ func TestLun(t *testing.T) {
 		"dd if=%[2]s of=%[1]s bs=64k conv=notrunc,fsync status=none && cmp %[1]s %[2]s",
 		"printf XYZ | dd of=%[1]s bs=1 seek=1021 conv=notrunc status=none && test $(dd if=%[1]s bs=1 skip=1020 count=5 status=none) = 'cXYZ0'",
 		"test $(stat -c %%s %[1]s) = 1048576",
+		"test $(stat -f -c %%s,%%b %[1]s) = 4096,256",                                              // without it a loop device can't discard
 		"! dd if=/dev/zero of=%[1]s bs=4096 seek=256 count=1 conv=notrunc status=none 2>/dev/null", // beyond the end
 		"fallocate -z -o 5 -l 10000 %[1]s && test $(dd if=%[1]s bs=1 skip=5 count=10000 status=none | tr -d '\\0' | wc -c) = 0",
 		"echo > %[1]s && test $(stat -c %%s %[1]s) = 1048576", // truncation means nothing

@@ -20,12 +20,18 @@ type Options struct {
 	// where the server says that it may. Default 1.
 	Connections int
 	// Timeout is how long a request may take before the kernel gives its
-	// connection up, in whole seconds. Default 0: for ever.
+	// connection up, in whole seconds. Default 0: for ever, but 30 seconds with
+	// Reconnect: it is only then that the kernel repeats what was under way on
+	// a connection that died.
 	Timeout time.Duration
 	// Reconnect is how long requests wait for a new connection when the last
 	// one has died, in whole seconds. Default 0: they fail at once, and no
 	// connection is made again.
 	Reconnect time.Duration
+	// Ioctl attaches by ioctls, as before Linux 4.10, instead of by netlink:
+	// the device then needs this process whatever the other options are, and
+	// Reconnect and Resize are not to be had.
+	Ioctl bool
 	// TLS is what connections are secured with; needed for a Target with TLS.
 	TLS *tls.Config
 	// Log is where is reported what happens later; logrus.StandardLogger() if
@@ -33,12 +39,18 @@ type Options struct {
 	Log *logrus.Logger
 }
 
+// reconnectTimeout is the default of Timeout with Reconnect.
+const reconnectTimeout = 30 * time.Second
+
 // negotiationTimeout is how long a server may take to let us in.
 const negotiationTimeout = 30 * time.Second
 
 // Attachment is an attached device.
 type Attachment struct {
+	// f is the kernel by netlink, dev the device by ioctls: one of them is nil.
 	f      *family
+	dev    *ioctlDevice
+	events socket // what the kernel tells of dead connections; nil without Reconnect
 	disk   disk
 	info   exportInfo
 	opt    Options
@@ -54,17 +66,26 @@ type dialer func(ctx context.Context) (net.Conn, error)
 // device, such as /dev/nbd0, be the export. ctx bounds that. The caller has to
 // call Wait or Close.
 func Attach(ctx context.Context, t Target, device string, opt Options) (*Attachment, error) {
+	dial, err := dialTarget(t, opt)
+	if err != nil {
+		return nil, err
+	}
+	return attachTo(ctx, device, t.Export, opt, dial)
+}
+
+// dialTarget returns what connects to the server of a URI.
+func dialTarget(t Target, opt Options) (dialer, error) {
 	if t.TLS != (opt.TLS != nil) {
 		return nil, errors.New("certificates and nbds:// go together: give both or none")
 	}
-	return attachTo(ctx, device, t.Export, opt, func(ctx context.Context) (net.Conn, error) {
+	return func(ctx context.Context) (net.Conn, error) {
 		var d net.Dialer
 		c, err := d.DialContext(ctx, t.Network, t.Address)
 		if err != nil {
 			return nil, fmt.Errorf("connect to the server: %w", err)
 		}
 		return c, nil
-	})
+	}, nil
 }
 
 // AttachLocal attaches an export of this process. serve serves the other end of
@@ -95,40 +116,53 @@ func attachTo(ctx context.Context, device, export string, opt Options, dial dial
 	if err != nil {
 		return nil, err
 	}
-	f, err := open()
-	if err != nil {
-		return nil, err
+	if opt.Ioctl && opt.Reconnect > 0 {
+		return nil, errors.New("connections of a device that is attached by ioctls can't be made again: leave one of the two out")
 	}
-	a, err := attach(ctx, f, index, export, opt, dial)
-	if err != nil {
-		f.Close()
+	a := &Attachment{opt: opt, export: export, dial: dial}
+	if opt.Ioctl {
+		a.dev, err = openDevice(index)
+	} else {
+		a.f, err = open()
 	}
-	return a, err
-}
-
-// attach is Attach on a family. It takes f over if it succeeds.
-func attach(ctx context.Context, f *family, index uint32, export string, opt Options, dial dialer) (*Attachment, error) {
-	if opt.Log == nil {
-		opt.Log = logrus.StandardLogger()
-	}
-	a := &Attachment{f: f, opt: opt, export: export, dial: dial}
-	files, err := a.connections(ctx)
-	defer closeAll(&files) // the kernel has its own
-	if err == nil {
-		a.disk, err = a.info.disk(index, opt)
+	if err == nil && opt.Reconnect > 0 {
+		// From before the device is there: a connection may die at once.
+		a.events, err = openSocket(a.f.groups[groupName])
 	}
 	if err == nil {
-		fds := make([]int, len(files))
-		for i, c := range files {
-			fds[i] = int(c.Fd())
-		}
-		err = f.connect(&a.disk, fds)
+		err = a.begin(ctx, index)
 	}
 	if err != nil {
-		a.stopRelays()
+		_ = a.Close() // nothing came of it
 		return nil, err
 	}
 	return a, nil
+}
+
+// begin makes the connections and has the kernel attach the device.
+func (a *Attachment) begin(ctx context.Context, index uint32) error {
+	if a.opt.Log == nil {
+		a.opt.Log = logrus.StandardLogger()
+	}
+	if a.opt.Reconnect > 0 && a.opt.Timeout == 0 {
+		a.opt.Timeout = reconnectTimeout
+	}
+	files, err := a.connections(ctx)
+	defer closeAll(&files) // the kernel has its own
+	if err != nil {
+		return err
+	}
+	if a.disk, err = a.info.disk(index, a.opt); err != nil {
+		return err
+	}
+	fds := make([]int, len(files))
+	for i, c := range files {
+		fds[i] = int(c.Fd())
+	}
+	if a.dev != nil {
+		return a.dev.connect(&a.disk, fds)
+	}
+	return a.f.connect(&a.disk, fds)
 }
 
 func closeAll(files *[]*os.File) {
@@ -157,7 +191,7 @@ func (a *Attachment) connections(ctx context.Context) (files []*os.File, err err
 }
 
 // connection makes one connection, ready for transmission. From the second one
-// on it has to be to the same disk.
+// on it has to be to the same disk, which may have grown.
 func (a *Attachment) connection(ctx context.Context) (*os.File, exportInfo, error) {
 	c, err := a.dial(ctx)
 	if err != nil {
@@ -172,7 +206,7 @@ func (a *Attachment) connection(ctx context.Context) (*os.File, exportInfo, erro
 	if err == nil {
 		secured, info, err = negotiate(c, a.export, a.opt.TLS)
 	}
-	if err == nil && a.info.size != 0 && (info.size != a.info.size || info.flags != a.info.flags) {
+	if err == nil && a.info.size != 0 && (info.size < a.info.size || info.flags != a.info.flags) {
 		err = fmt.Errorf("export %q has changed: it has %d bytes and flags %#x, and had %d and %#x",
 			a.export, info.size, info.flags, a.info.size, a.info.flags)
 	}
@@ -226,10 +260,15 @@ func (a *Attachment) Size() uint64 { return a.disk.size }
 func (a *Attachment) ReadOnly() bool { return a.info.flags&transReadOnly != 0 }
 
 // Resident says whether the device needs this process: see Wait.
-func (a *Attachment) Resident() bool { return len(a.relays) > 0 || a.opt.Reconnect > 0 }
+func (a *Attachment) Resident() bool {
+	return len(a.relays) > 0 || a.opt.Reconnect > 0 || a.dev != nil
+}
 
 // Detach takes the device out of use, and ends what this process does for it.
 func (a *Attachment) Detach() error {
+	if a.dev != nil {
+		return a.Close()
+	}
 	err := a.f.disconnect(a.disk.index)
 	return errors.Join(err, a.Close())
 }
@@ -237,8 +276,18 @@ func (a *Attachment) Detach() error {
 // Close ends what this process does for the device. One that is not Resident
 // goes on.
 func (a *Attachment) Close() error {
+	var err error
+	if a.dev != nil { // before its relays: what is in flight needs them
+		err = a.dev.Close()
+	}
 	a.stopRelays()
-	return a.f.Close()
+	if a.events != nil {
+		err = errors.Join(err, a.events.Close())
+	}
+	if a.f != nil {
+		err = errors.Join(err, a.f.Close())
+	}
+	return err
 }
 
 func (a *Attachment) stopRelays() {

@@ -345,6 +345,16 @@ func mustFamily(t *testing.T, k *scripted) *family {
 	return f
 }
 
+// attach is Attach on a family. It takes f over if it succeeds.
+func attach(ctx context.Context, f *family, index uint32, export string, opt Options, dial dialer) (*Attachment, error) {
+	a := &Attachment{f: f, opt: opt, export: export, dial: dial}
+	if err := a.begin(ctx, index); err != nil {
+		a.stopRelays()
+		return nil, err
+	}
+	return a, nil
+}
+
 func TestAttach(t *testing.T) {
 	ca := nbdtest.NewAuthority(t, "ca")
 	serverTLS := &tls.Config{Certificates: []tls.Certificate{ca.Issue("server", nil).TLS()}}
@@ -464,7 +474,7 @@ func TestReconnect(t *testing.T) {
 		t.Errorf("%d connections were made again, want 1", n)
 	}
 
-	a.info = exportInfo{size: 5}
+	a.info = exportInfo{size: 1 << 30}
 	if _, _, err := a.connection(t.Context()); err == nil || !strings.Contains(err.Error(), "has changed") {
 		t.Errorf("another disk under the same name: %v", err)
 	}

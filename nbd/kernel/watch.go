@@ -26,15 +26,34 @@ const (
 // somebody has detached the device; when ctx ends it detaches it itself. The
 // Attachment is closed then. For a device that is not Resident it only closes.
 func (a *Attachment) Wait(ctx context.Context) error {
-	if !a.Resident() {
+	switch {
+	case !a.Resident():
 		return a.Close()
+	case a.dev != nil:
+		return a.waitIoctl(ctx)
+	case a.events == nil: // for the relays it is enough to look now and then
+		events, err := openSocket(a.f.groups[groupName])
+		if err != nil {
+			return errors.Join(err, a.Detach())
+		}
+		a.events = events
 	}
-	events, err := openSocket(a.f.groups[groupName])
-	if err != nil {
-		return errors.Join(err, a.Detach())
+	return a.watch(ctx, a.events)
+}
+
+// waitIoctl is Wait for a device that is attached by ioctls. The kernel does not
+// say whether somebody has detached it or its connections have died.
+func (a *Attachment) waitIoctl(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return a.Detach()
+	case <-a.dev.done:
 	}
-	defer events.Close()
-	return a.watch(ctx, events)
+	if a.dev.err != nil {
+		return errors.Join(fmt.Errorf("the device is not attached any more: %w", a.dev.err), a.Close())
+	}
+	a.opt.Log.Info("the device is not attached any more: it was detached, or its connections have ended")
+	return a.Close()
 }
 
 // watch is Wait with the socket on which the kernel tells of dead connections.
@@ -80,14 +99,27 @@ func (a *Attachment) watch(ctx context.Context, events socket) error {
 	}
 }
 
-// replace makes a connection in place of one that has died.
+// replace makes a connection in place of one that has died. If the server was
+// away to get a larger disk, the device grows.
 func (a *Attachment) replace(ctx context.Context) error {
-	f, _, err := a.connection(ctx)
+	f, info, err := a.connection(ctx)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	return a.f.reconnect(&a.disk, int(f.Fd()))
+	if err := a.f.reconnect(&a.disk, int(f.Fd())); err != nil || info.size == a.info.size {
+		return err
+	}
+	d, err := info.disk(a.disk.index, a.opt)
+	if err == nil && d.size > a.disk.size {
+		err = a.f.resize(&d)
+	}
+	if err != nil {
+		a.opt.Log.WithError(err).Warn("the disk has grown, and the kernel does not take its new size: use attach --resize")
+		return nil // the connection is there
+	}
+	a.disk, a.info = d, info
+	return nil
 }
 
 // deadLinks counts the device's connections of which the kernel says that they

@@ -29,7 +29,10 @@ type device struct {
 	path  string
 	size  int64
 	block int
-	// allocated returns how many bytes the image behind it takes.
+	// slow: requests to it take long, so there are fewer of them.
+	slow bool
+	// allocated returns how many bytes the image behind it takes; nil if it
+	// can't be trimmed.
 	allocated func(t *testing.T) int64
 }
 

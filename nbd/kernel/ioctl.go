@@ -1,0 +1,156 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// The ioctls of a device, as linux/nbd.h has them. go-nbd's client knows most of
+// them, but not NBD_SET_FLAGS, without which the kernel neither flushes nor
+// trims, and its GO is one that only go-nbd's own server takes (its length is 0).
+const (
+	ioctlSetSock    = 0xab00
+	ioctlSetBlock   = 0xab01
+	ioctlDoIt       = 0xab03
+	ioctlClearSock  = 0xab04
+	ioctlSetBlocks  = 0xab07
+	ioctlDisconnect = 0xab08
+	ioctlSetTimeout = 0xab09
+	ioctlSetFlags   = 0xab0a
+)
+
+// ioctler makes ioctls on a device. NBD_DO_IT does not come back while the device
+// is attached.
+type ioctler interface {
+	ioctl(request uint, arg int) error
+	Close() error
+}
+
+// ioctlDevice is a device that is attached by ioctls. The kernel has it attached
+// while one thread of this process is in NBD_DO_IT, and no longer.
+type ioctlDevice struct {
+	index uint32
+	dev   ioctler
+	// done is closed when that thread has come back; err is what it says,
+	// constant afterwards.
+	done chan struct{}
+	err  error
+
+	attached bool // connect has succeeded
+	closing  sync.Once
+}
+
+// openDevice opens a device for ioctls.
+func openDevice(index uint32) (*ioctlDevice, error) {
+	name := fmt.Sprintf("/dev/nbd%d", index)
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	switch {
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENXIO):
+		return nil, fmt.Errorf("there is no %s: load the module (as root: modprobe nbd), or choose another one: %w", name, err)
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+		return nil, explain(index, err)
+	case err != nil:
+		return nil, fmt.Errorf("open the device: %w", err)
+	}
+	return &ioctlDevice{index: index, dev: deviceFile{f}, done: make(chan struct{})}, nil
+}
+
+// connect gives the kernel a device's sockets and has it attached.
+func (d *ioctlDevice) connect(disk *disk, fds []int) error {
+	set := make(chan error, 1)
+	go d.run(disk, fds, set)
+	err := <-set
+	d.attached = err == nil
+	return explain(d.index, err)
+}
+
+// run is one thread from the first ioctl to the last, as the kernel wants it. It
+// says in set how it went so far when only NBD_DO_IT is left. A signal would end
+// that, and the device with it: the runtime's and other people's go elsewhere.
+func (d *ioctlDevice) run(disk *disk, fds []int, set chan<- error) {
+	defer close(d.done)
+	runtime.LockOSThread() // and never unlock: the thread ends with us
+	var all unix.Sigset_t
+	for i := range all.Val {
+		all.Val[i] = ^all.Val[i]
+	}
+	err := unix.PthreadSigmask(unix.SIG_BLOCK, &all, nil)
+	if err == nil {
+		err = d.configure(disk, fds)
+	}
+	if err != nil {
+		if !errors.Is(err, unix.EBUSY) { // or it is somebody else's
+			err = errors.Join(err, d.dev.ioctl(ioctlClearSock, 0))
+		}
+		set <- err
+		return
+	}
+	set <- nil
+	d.err = d.dev.ioctl(ioctlDoIt, 0)
+}
+
+// configure is all before NBD_DO_IT. The sockets come first: a device that is in
+// use is found out with them, and not yet touched.
+func (d *ioctlDevice) configure(disk *disk, fds []int) error {
+	for _, fd := range fds {
+		err := d.dev.ioctl(ioctlSetSock, fd)
+		switch {
+		case errors.Is(err, unix.EINVAL):
+			return unix.EBUSY // as the kernel says of one that netlink has attached
+		case err != nil:
+			return err
+		}
+	}
+	for _, step := range []struct {
+		request uint
+		arg     uint64
+	}{
+		{ioctlSetBlock, disk.blockSize},
+		{ioctlSetBlocks, disk.size / disk.blockSize},
+		{ioctlSetFlags, disk.flags},
+		{ioctlSetTimeout, seconds(disk.timeout)},
+	} {
+		if err := d.dev.ioctl(step.request, int(step.arg)); err != nil {
+			return fmt.Errorf("ioctl %#x: %w", step.request, err)
+		}
+	}
+	return nil
+}
+
+// disconnect takes the device out of use, and waits for that.
+func (d *ioctlDevice) disconnect() error {
+	if !d.attached {
+		return nil
+	}
+	select {
+	case <-d.done:
+		return nil
+	default:
+	}
+	// The first is polite to the server, the second need not wait for it.
+	err := errors.Join(d.dev.ioctl(ioctlDisconnect, 0), d.dev.ioctl(ioctlClearSock, 0))
+	if err != nil {
+		return explain(d.index, err)
+	}
+	<-d.done
+	return nil
+}
+
+// Close disconnects the device, which does not go on without us.
+func (d *ioctlDevice) Close() (err error) {
+	d.closing.Do(func() { err = errors.Join(d.disconnect(), d.dev.Close()) })
+	return err
+}
+
+// deviceFile is an open device.
+type deviceFile struct{ *os.File }
+
+// ioctl implements ioctler.
+func (f deviceFile) ioctl(request uint, arg int) error {
+	return unix.IoctlSetInt(int(f.Fd()), request, arg)
+}

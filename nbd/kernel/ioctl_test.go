@@ -1,0 +1,152 @@
+package kernel
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"scstuser/nbd/nbdtest"
+)
+
+// scriptedDevice is a device that does what ioctls say.
+type scriptedDevice struct {
+	mu     sync.Mutex // guards what follows, but not over
+	heard  [][2]int
+	refuse map[uint]error
+	closed bool
+
+	over chan struct{} // NBD_DO_IT comes back
+	once sync.Once
+	end  error
+}
+
+func newScriptedDevice() *scriptedDevice { return &scriptedDevice{over: make(chan struct{})} }
+
+func (s *scriptedDevice) ioctl(request uint, arg int) error {
+	s.mu.Lock()
+	s.heard = append(s.heard, [2]int{int(request), arg})
+	err := s.refuse[request]
+	s.mu.Unlock()
+	switch request {
+	case ioctlDoIt:
+		<-s.over
+		return s.end
+	case ioctlClearSock:
+		s.finish()
+	}
+	return err
+}
+
+// finish lets NBD_DO_IT come back.
+func (s *scriptedDevice) finish() { s.once.Do(func() { close(s.over) }) }
+
+func (s *scriptedDevice) Close() error {
+	s.closed = true
+	return nil
+}
+
+func (s *scriptedDevice) requests() [][2]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.heard)
+}
+
+func attachScripted(t *testing.T, k *scriptedDevice) (*Attachment, error) {
+	t.Helper()
+	a := &Attachment{
+		dev:    &ioctlDevice{index: 3, dev: k, done: make(chan struct{})},
+		opt:    Options{Ioctl: true, Connections: 2, Timeout: 1500 * time.Millisecond, Log: quiet()},
+		export: "disk", dial: dialTo(t, &server{size: 1<<20 + 100, flags: 1 | transMultiConn, block: 4096}),
+	}
+	return a, a.begin(t.Context(), 3)
+}
+
+func TestIoctlAttach(t *testing.T) {
+	k := newScriptedDevice()
+	a, err := attachScripted(t, k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !a.Resident() || a.Size() != 1<<20 {
+		t.Errorf("resident %v, size %d", a.Resident(), a.Size())
+	}
+	if err := a.Detach(); err != nil || !k.closed {
+		t.Errorf("detach: %v; closed %v", err, k.closed)
+	}
+	got := k.requests()
+	for i := range got[:2] {
+		if got[i][0] != ioctlSetSock || got[i][1] <= 2 {
+			t.Errorf("ioctl %d is %#x with %d, want a socket", i, got[i][0], got[i][1])
+		}
+	}
+	want := [][2]int{
+		{ioctlSetBlock, 4096}, {ioctlSetBlocks, 256}, {ioctlSetFlags, 1 | int(transMultiConn)}, {ioctlSetTimeout, 2},
+		{ioctlDoIt, 0}, {ioctlDisconnect, 0}, {ioctlClearSock, 0},
+	}
+	if !slices.Equal(got[2:], want) {
+		t.Errorf("%x, want %x", got[2:], want)
+	}
+	if err := a.Close(); err != nil {
+		t.Errorf("closed again: %v", err)
+	}
+}
+
+// A device that is somebody else's is left as it is.
+func TestIoctlDeviceInUse(t *testing.T) {
+	for _, errno := range []unix.Errno{unix.EINVAL, unix.EBUSY} { // by netlink, by ioctls
+		k := newScriptedDevice()
+		k.refuse = map[uint]error{ioctlSetSock: errno}
+		a, err := attachScripted(t, k)
+		if !errors.Is(err, unix.EBUSY) {
+			t.Errorf("%v: %v", errno, err)
+		}
+		if err := a.Close(); err != nil || !k.closed || len(k.requests()) != 1 {
+			t.Errorf("%v, closed %v, ioctls %x", err, k.closed, k.requests())
+		}
+	}
+}
+
+// One that can't be configured is given back.
+func TestIoctlRefusal(t *testing.T) {
+	k := newScriptedDevice()
+	k.refuse = map[uint]error{ioctlSetFlags: unix.EPERM}
+	a, err := attachScripted(t, k)
+	if !errors.Is(err, unix.EPERM) {
+		t.Error(err)
+	}
+	if got := k.requests(); got[len(got)-1][0] != ioctlClearSock {
+		t.Errorf("%x", got)
+	}
+	if err := a.Close(); err != nil || !k.closed {
+		t.Errorf("%v, closed %v", err, k.closed)
+	}
+}
+
+func TestIoctlWait(t *testing.T) {
+	for _, end := range []error{nil, unix.ETIMEDOUT} {
+		k := newScriptedDevice()
+		a, err := attachScripted(t, k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k.end = end
+		time.AfterFunc(10*time.Millisecond, k.finish)
+		done := make(chan error, 1)
+		go func() { done <- a.Wait(t.Context()) }()
+		select {
+		case err := <-done:
+			if !errors.Is(err, end) {
+				t.Errorf("%v, want %v", err, end)
+			}
+		case <-time.After(nbdtest.DefaultTimeout):
+			t.Fatal("Wait does not end")
+		}
+		if !k.closed {
+			t.Error("the device is still open")
+		}
+	}
+}
