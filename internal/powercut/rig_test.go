@@ -105,7 +105,6 @@ func (b *rig) boot(t *testing.T, tools ...string) {
 		Memory: 512,
 		// On a busy host an emulated timer may be late, which the kernel would
 		// take for a broken one.
-		Append:   "no_timer_check",
 		Packages: []string{"scstuser/cli/fileio_tgt"}, Modules: []string{"ext4", "xfs"}, Tools: tools,
 	}
 	dir := t.TempDir()
