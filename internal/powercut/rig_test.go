@@ -102,9 +102,7 @@ func port(i int) int { return 10809 + i }
 func (b *rig) boot(t *testing.T, tools ...string) {
 	t.Helper()
 	c := vm.Config{
-		Memory: 512,
-		// On a busy host an emulated timer may be late, which the kernel would
-		// take for a broken one.
+		Memory:   512,
 		Packages: []string{"scstuser/cli/fileio_tgt"}, Modules: []string{"ext4", "xfs"}, Tools: tools,
 	}
 	dir := t.TempDir()
