@@ -38,14 +38,20 @@ exec 9>"$cache/lock" # one at a time, also for several work trees
 flock 9
 
 as_root=()
+may_update=yes
 if [ "$(id -u)" -ne 0 ]; then
-	if ! sudo -n true 2>/dev/null; then
-		echo "as root, please: apt-get install --no-install-recommends ${packages[*]:-nothing}; and apt-get update" >&2
+	if sudo -n true 2>/dev/null; then
+		as_root=(sudo -n)
+	elif [ ${#packages[@]} -gt 0 ]; then
+		echo "as root, please: apt-get install --no-install-recommends ${packages[*]}" >&2
 		exit 1
+	else
+		may_update= # the kernel's package can be had without
 	fi
-	as_root=(sudo -n)
 fi
-"${as_root[@]}" apt-get update -qq
+if [ -n "$may_update" ]; then
+	"${as_root[@]}" apt-get update -qq
+fi
 if [ ${#packages[@]} -gt 0 ]; then
 	echo "installing for the tests in a virtual machine: ${packages[*]}"
 	"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${packages[@]}"
@@ -68,7 +74,8 @@ chmod 755 "$work" # or apt's own user can't write there
 mkdir "$work/root"
 dpkg-deb -x "$work/$image"_*.deb "$work/root"
 # Drivers for hardware that no virtual machine has are most of it.
-for modules in "$work"/root/lib/modules/*; do
+for modules in "$work"/root/lib/modules/* "$work"/root/usr/lib/modules/*; do
+	[ -d "$modules" ] || continue
 	release=$(basename "$modules")
 	(cd "$modules/kernel" && rm -rf sound drivers/gpu drivers/media drivers/usb drivers/infiniband drivers/net/wireless drivers/net/ethernet)
 	find "$modules" -name '*.ko.xz' -exec xz -d {} +

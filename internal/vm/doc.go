@@ -11,6 +11,7 @@
 // [Machine.Kill] is a power cut, [Machine.Close] an orderly end. Tests call
 // [Boot], which skips, starts, logs and cleans up, and [Machine.Shell].
 //
+//	config.go   what a machine has
 //	need.go     whether a machine can be had here, and what to do if not
 //	kernel.go   Debian's kernel in the cache, its modules in order
 //	tools.go    programs of the host and the libraries that they need
@@ -21,6 +22,7 @@
 //	monitor.go  QEMU's own control
 //	link.go     talking to the agent (internal/vm/wire)
 //	process.go  a command in the guest
+//	buffer.go   what it, and the console, has printed
 //	files.go    files in the guest
 //	boot.go     all of it for a test
 //
@@ -32,9 +34,9 @@
 //
 // # Locks
 //
-// link.mu guards the requests under way and is held while one is sent;
-// console.mu guards what the console has printed. Neither is taken under the
-// other.
+// link.mu guards the requests under way and is held while one is sent; monitor.mu
+// is held for one command of QEMU's; built.mu while a program is built; and
+// safeBuffer.mu guards what somebody has printed. None is taken under another.
 //
 // # Invariants
 //

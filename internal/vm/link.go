@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"time"
 
 	"scstuser/internal/vm/wire"
 )
@@ -14,6 +15,9 @@ import (
 // ErrGone is what everything that needs the guest returns once it has ended,
 // wrapped.
 var ErrGone = errors.New("the virtual machine has ended")
+
+// sendTimeout is how long the agent may take to take a request.
+const sendTimeout = 30 * time.Second
 
 // link is the connection to the agent.
 type link struct {
@@ -86,7 +90,11 @@ func (l *link) send(req wire.Request, h handler) (uint32, error) {
 	l.last++
 	req.ID = l.last
 	l.pending[req.ID] = h
-	if err := wire.Send(l.conn, req); err != nil {
+	err := l.conn.SetWriteDeadline(time.Now().Add(sendTimeout))
+	if err == nil {
+		err = wire.Send(l.conn, req)
+	}
+	if err != nil {
 		delete(l.pending, req.ID)
 		return 0, fmt.Errorf("%w: %w", ErrGone, err)
 	}

@@ -3,9 +3,11 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,6 +30,8 @@ const (
 // is attached.
 type ioctler interface {
 	ioctl(request uint, arg int) error
+	// size is how many bytes the device has; 0 while it is not attached.
+	size() (int64, error)
 	Close() error
 }
 
@@ -64,9 +68,35 @@ func openDevice(index uint32) (*ioctlDevice, error) {
 func (d *ioctlDevice) connect(disk *disk, fds []int) error {
 	set := make(chan error, 1)
 	go d.run(disk, fds, set)
-	err := <-set
-	d.attached = err == nil
-	return explain(d.index, err)
+	if err := <-set; err != nil {
+		return explain(d.index, err)
+	}
+	d.attached = true
+	return explain(d.index, d.awaitSize())
+}
+
+// sizeInterval is how often the device is asked for its size.
+const sizeInterval = 5 * time.Millisecond
+
+// awaitSize waits until NBD_DO_IT has made a disk of the device, or has failed.
+func (d *ioctlDevice) awaitSize() error {
+	for end := time.Now().Add(answerTimeout); ; {
+		select {
+		case <-d.done:
+			if d.err == nil {
+				return errors.New("the connection has ended at once; does the server's log say why?")
+			}
+			return d.err
+		case <-time.After(sizeInterval):
+		}
+		n, err := d.dev.size()
+		switch {
+		case err != nil || n > 0:
+			return err
+		case time.Now().After(end):
+			return fmt.Errorf("the kernel did not make a disk of it within %v", answerTimeout)
+		}
+	}
 }
 
 // run is one thread from the first ioctl to the last, as the kernel wants it. It
@@ -149,6 +179,9 @@ func (d *ioctlDevice) Close() (err error) {
 
 // deviceFile is an open device.
 type deviceFile struct{ *os.File }
+
+// size implements ioctler.
+func (f deviceFile) size() (int64, error) { return f.Seek(0, io.SeekEnd) }
 
 // ioctl implements ioctler.
 func (f deviceFile) ioctl(request uint, arg int) error {

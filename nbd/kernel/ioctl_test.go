@@ -41,6 +41,16 @@ func (s *scriptedDevice) ioctl(request uint, arg int) error {
 	return err
 }
 
+// size is that of a disk once NBD_DO_IT has come.
+func (s *scriptedDevice) size() (int64, error) {
+	for _, r := range s.requests() {
+		if r[0] == ioctlDoIt && s.end == nil {
+			return 1 << 20, nil
+		}
+	}
+	return 0, nil
+}
+
 // finish lets NBD_DO_IT come back.
 func (s *scriptedDevice) finish() { s.once.Do(func() { close(s.over) }) }
 
@@ -120,6 +130,20 @@ func TestIoctlRefusal(t *testing.T) {
 	}
 	if got := k.requests(); got[len(got)-1][0] != ioctlClearSock {
 		t.Errorf("%x", got)
+	}
+	if err := a.Close(); err != nil || !k.closed {
+		t.Errorf("%v, closed %v", err, k.closed)
+	}
+}
+
+// NBD_DO_IT may fail, after all else went well.
+func TestIoctlDoItFails(t *testing.T) {
+	k := newScriptedDevice()
+	k.end = unix.EINVAL
+	k.finish()
+	a, err := attachScripted(t, k)
+	if !errors.Is(err, unix.EINVAL) {
+		t.Errorf("%v", err)
 	}
 	if err := a.Close(); err != nil || !k.closed {
 		t.Errorf("%v, closed %v", err, k.closed)

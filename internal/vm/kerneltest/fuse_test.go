@@ -29,12 +29,12 @@ func (g *guest) fuse(t *testing.T) {
 		g.daemon(t, "serving", "ram_handler -t 4 -s %d /run/scst/scst_user", handlerMiB)
 		d := device{size: handlerMiB << 20, block: 512}
 		t.Run("loop, ext4", func(t *testing.T) { g.loop(t, "ram", false, d, ext4, 6) })
-		t.Run("NBD, xfs", func(t *testing.T) {
+		t.Run("NBD, ext4", func(t *testing.T) {
 			d := d
 			d.path = "/dev/nbd0"
 			g.attach(t, "nbd+unix:///ram?socket=/tmp/nbd", "--connections 4")
 			g.sizes(t, d)
-			g.fileSystem(t, d, xfs, 7)
+			g.fileSystem(t, d, ext4, 7)
 		})
 	})
 	t.Run("Go handler", func(t *testing.T) {

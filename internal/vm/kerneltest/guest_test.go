@@ -72,7 +72,7 @@ func (g *guest) guestServer(t *testing.T) {
 		g.attach(t, "nbd+unix:///image?socket=/tmp/nbd", "--connections 4")
 		g.sizes(t, d)
 		g.fileSystem(t, d, ext4, 4)
-		t.Run("TRIM arrives", func(t *testing.T) { g.trimmed(t, "/tmp/control") })
+		t.Run("TRIM and FLUSH arrive", func(t *testing.T) { g.trimmed(t, "/tmp/control") })
 		t.Run("blkdiscard -z", func(t *testing.T) { g.zeroes(t, d) })
 	})
 	t.Run("xfs, blocks of 512, --attach", func(t *testing.T) {
@@ -86,20 +86,22 @@ func (g *guest) guestServer(t *testing.T) {
 	g.sh(t, "test ! -e /sys/block/nbd0/pid") // --attach has detached it
 }
 
-// trimmed requires the server to have been sent UNMAP commands, with success.
+// trimmed requires the server to have been sent TRIM and FLUSH, with success.
 func (g *guest) trimmed(t *testing.T, control string) {
 	t.Helper()
 	var s status.Snapshot
 	if err := json.Unmarshal([]byte(g.sh(t, "fileio_tgt status --json %s", control)), &s); err != nil {
 		t.Fatal(err)
 	}
-	n := uint64(0)
+	good := make(map[string]uint64)
 	for _, c := range s.Devices[0].Counters.Commands {
-		if c.Name == "UNMAP" && c.Result == "GOOD" {
-			n += c.Count
+		if c.Result == "GOOD" {
+			good[c.Name] += c.Count
 		}
 	}
-	if n == 0 {
-		t.Errorf("no UNMAP has come: %+v", s.Devices[0].Counters.Commands)
+	for _, name := range []string{"UNMAP", "SYNCHRONIZE CACHE(16)"} {
+		if good[name] == 0 {
+			t.Errorf("no %s has come: %v", name, good)
+		}
 	}
 }

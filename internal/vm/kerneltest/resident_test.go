@@ -64,43 +64,47 @@ func (g *guest) until(t *testing.T, what string, true func() bool) {
 	}
 }
 
-// reconnect: the server goes away and comes again, in order and by SIGKILL, with
-// a file system mounted under load. It survives, with all that is in it.
+// reconnect: the server goes away and comes again, with a file system mounted
+// under load. It survives, with all that is in it.
 func (g *guest) reconnect(t *testing.T) {
+	t.Run("SIGTERM, 1 connection", func(t *testing.T) {
+		g.restart(t, 1, func(s *proc.Server) error { return s.Stop(stopTimeout) })
+	})
+	t.Run("SIGKILL, 2 connections", func(t *testing.T) {
+		g.restart(t, 2, func(s *proc.Server) error { s.Kill(); return nil })
+	})
+}
+
+// restart ends the server under load, and starts it again a second later.
+func (g *guest) restart(t *testing.T, connections int, end func(*proc.Server) error) {
+	const ops = 300
 	img := image(t, diskSize)
 	s := start(t, proc.Config{Files: []string{img}})
-	listen := []proc.Endpoint{s.Endpoint(0)}
-	g.attachResident(t, "--reconnect", "60s", "--timeout", "3s", "--connections", "2", uri(t, s, img))
-	g.sh(t, "mkfs.ext4 -q /dev/nbd0; mount -t ext4 /dev/nbd0 /mnt")
-	for seed, end := range []func(*proc.Server) error{
-		func(s *proc.Server) error { return s.Stop(stopTimeout) },
-		func(s *proc.Server) error { s.Kill(); return nil },
-	} {
-		dir := fmt.Sprintf("/mnt/load%d", seed)
-		g.sh(t, "mkdir %s", dir)
-		load, err := g.Start(vm.Command{Args: []string{"fscheck", "-dir", dir, "-seed", fmt.Sprint(seed), "-ops", "300"}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		g.until(t, "the load is under way", func() bool { return g.number(t, "find %s -type f | wc -l", dir) > 3 })
-		if err := end(s); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Second) // the load stands still
-		select {
-		case <-load.Done():
-			t.Errorf("the load has ended without a server: %s%s", load.Stdout(), load.Stderr())
-		default:
-		}
-		s = start(t, proc.Config{Files: []string{img}, Listen: listen})
-		ctx, cancel := context.WithTimeout(t.Context(), 2*within)
-		if _, err := load.Wait(ctx); err != nil {
-			t.Error(err)
-		}
-		cancel()
+	g.attachResident(t, "--reconnect", "60s", "--timeout", "3s", "--connections", fmt.Sprint(connections), uri(t, s, img))
+	g.sh(t, "mkfs.ext4 -q /dev/nbd0; mount -t ext4 /dev/nbd0 /mnt; mkdir /mnt/load")
+	args := []string{"-dir", "/mnt/load", "-seed", fmt.Sprint(connections), "-ops", fmt.Sprint(ops)}
+	load, err := g.Start(vm.Command{Args: append([]string{"fscheck"}, args...)})
+	if err != nil {
+		t.Fatal(err)
 	}
-	g.sh(t, "umount /mnt; echo 3 >/proc/sys/vm/drop_caches; mount -t ext4 /dev/nbd0 /mnt; "+
-		"fscheck -verify -dir /mnt/load0 -seed 0 -ops 300; fscheck -verify -dir /mnt/load1 -seed 1 -ops 300; umount /mnt; e2fsck -f -n /dev/nbd0")
+	g.until(t, "the load is under way", func() bool { return g.number(t, "find /mnt/load -type f | wc -l") > 3 })
+	if err := end(s); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Second) // the load stands still
+	select {
+	case <-load.Done():
+		t.Errorf("the load has ended without a server: %s%s", load.Stdout(), load.Stderr())
+	default:
+	}
+	start(t, proc.Config{Files: []string{img}, Listen: []proc.Endpoint{s.Endpoint(0)}})
+	ctx, cancel := context.WithTimeout(t.Context(), 2*within)
+	defer cancel()
+	if _, err := load.Wait(ctx); err != nil {
+		t.Fatal(err)
+	}
+	g.sh(t, "umount /mnt; echo 3 >/proc/sys/vm/drop_caches; mount -t ext4 /dev/nbd0 /mnt; fscheck -verify %s; umount /mnt; e2fsck -f -n /dev/nbd0",
+		strings.Join(args, " "))
 }
 
 // ioctlWay is the kernel's older interface.
