@@ -180,7 +180,7 @@ func TestControlSocketIsPrivate(t *testing.T) {
 	}
 	bin := program(t, false).(proc.FileioTgt).Bin
 	_, stderr, err := try(t, bin, "--control", socket, "--listen", "unix:"+filepath.Join(shortDir(t), "s"), "-f", image)
-	if err == nil || !strings.Contains(stderr, "--control: control socket "+socket+": another process uses it") {
+	if err == nil || !strings.Contains(stderr, "the socket "+socket+" is already in use by another server") {
 		t.Errorf("a second server on the same control socket: %v, %s", err, stderr)
 	}
 	s.Kill()
