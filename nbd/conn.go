@@ -29,9 +29,11 @@ type conn struct {
 	// claimed nothing (changes.go).
 	changing atomic.Int64
 
-	// in is what was received, glanceEnd until when glance looks for more. They
-	// belong to the connection's goroutine.
+	// in is what was received, halfway how much of it is left when sendHalfway
+	// sends, glanceEnd until when glance looks for more. They belong to the
+	// connection's goroutine.
 	in        inbox
+	halfway   int
 	glanceEnd time.Time
 
 	// batch and vec are the replies being sent. They belong to whoever has
@@ -86,7 +88,9 @@ func newConn(s *Server, n *negotiated, tr transport) *conn {
 // the server or the device goes away, and then until all that is outstanding
 // is finished (row 25). It returns nil for an orderly end.
 func (c *conn) run() error {
+	c.srv.busy.Add(1)
 	err := c.loop()
+	c.srv.busy.Add(-1)
 	c.await(func() bool { return c.inflight == 0 })
 	c.flushers.Wait()
 	c.in.drop()
@@ -127,6 +131,7 @@ func (c *conn) loop() error {
 		if err := c.request(h); err != nil {
 			return err
 		}
+		c.sendHalfway()
 	}
 }
 

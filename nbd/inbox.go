@@ -3,8 +3,8 @@ package nbd
 import "sync"
 
 // inboxSize is the size of a receive buffer: enough for the headers of any
-// queue depth, and for some small writes.
-const inboxSize = 64 << 10
+// queue depth, and for all small writes of a client with some in flight.
+const inboxSize = 128 << 10
 
 var inboxes = sync.Pool{New: func() any { return new([inboxSize]byte) }}
 
@@ -51,6 +51,9 @@ func (in *inbox) room() []byte {
 
 // filled says that n bytes have been put into room.
 func (in *inbox) filled(n int) { in.end += n }
+
+// full says whether there was no room for more when something was received.
+func (in *inbox) full() bool { return in.end == inboxSize }
 
 // drop forgets the bytes and returns the buffer.
 func (in *inbox) drop() {

@@ -13,11 +13,14 @@ import (
 func (c *conn) receive(p []byte, stay func() bool) (int, error) {
 	c.uncork()
 	for {
+		c.srv.busy.Add(-1)
 		n, err := c.tr.recv(p, &c.in)
+		c.srv.busy.Add(1)
 		switch {
 		case err == nil:
 			c.pulse.Add(1)
 			c.cork()
+			c.planHalfway()
 			return n, nil
 		case !errors.Is(err, os.ErrDeadlineExceeded) || !stay():
 			return 0, err

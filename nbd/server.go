@@ -20,8 +20,10 @@ type Server struct {
 	conns sync.WaitGroup
 	// draining is set, and quit ends, when Shutdown begins.
 	draining atomic.Bool
-	quit     context.Context
-	stop     context.CancelFunc
+	// busy counts the connections that are not waiting for their clients to send.
+	busy atomic.Int32
+	quit context.Context
+	stop context.CancelFunc
 	// noise limits the log lines that clients can cause.
 	noise logLimit
 

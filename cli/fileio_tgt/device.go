@@ -74,8 +74,9 @@ func openDisk(cfg *config, log *logrus.Logger, e exportConfig, open func(*config
 		Name: e.Name, BlockSize: cfg.BlockSize, VdiskID: int(cfg.VdiskID),
 		WriteThrough: cfg.WriteThrough, NVCache: cfg.NVCache, ReadOnly: cfg.ReadOnly,
 		// A megabyte that is in the page cache is copied in about 100 us; on
-		// another goroutine it would be sent from a cold processor cache.
-		InlineRead: 1 << 20, InlineWrite: 1 << 20,
+		// another goroutine it would be sent from a cold processor cache. While a
+		// long write is copied, the payload of the next one can be received.
+		InlineRead: 1 << 20, InlineWrite: 256 << 10,
 		FileRead: cfg.fileRead(),
 		Faults:   faultLog{log.WithField("device", e.Name)},
 	})
