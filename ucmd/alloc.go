@@ -32,10 +32,10 @@ func (d *Device) poolOf(u *Ucmd) *sgv.Pool {
 	return d.pool
 }
 
-// AllocBuf finds the data buffer of a command: an idle one of the pool, one
-// that the handler is asked for now (WRITE, BIDI) or that comes with the EXEC
-// reply (READ). It implements target.DevHandler and is entered again when the
-// ALLOC_MEM reply has come.
+// AllocBuf sees to the data buffer of a command: an idle one of the pool, which
+// Parse has taken unless the handler parsed, one that the handler is asked for now
+// (WRITE, BIDI) or that comes with the EXEC reply (READ). It implements
+// target.DevHandler and is entered again when the ALLOC_MEM reply has come.
 func (d *Device) AllocBuf(c *target.Cmd) target.Verdict {
 	u := c.Priv.(*Ucmd)
 	switch {
@@ -85,10 +85,35 @@ func (d *Device) takeBuffer(c *target.Cmd) (b buffer) {
 	return b
 }
 
-// giveBack undoes takeBuffer.
-func (b *buffer) giveBack() {
-	if b.obj != nil {
-		b.pool.Put(b.obj, true)
+// returnBuffer undoes takeBuffer.
+func (d *Device) returnBuffer(b buffer) {
+	if b.obj == nil {
+		return
+	}
+	var lender *Device
+	if b.hit {
+		lender = lenderTo(d, b.obj.Owner.(*Ucmd))
+	}
+	putObject(b.pool, b.obj, true, lender)
+}
+
+// lenderTo returns the device whose handler's memory a command of d uses, if
+// that is another one: the pool is shared. owner brought the memory; nil: nobody
+// has.
+func lenderTo(d *Device, owner *Ucmd) *Device {
+	if owner == nil || owner.dev == d {
+		return nil
+	}
+	return owner.dev
+}
+
+// putObject gives an object back to its pool. A buffer of a device that is being
+// released must not be kept by a pool that this device shares with it. Should
+// the release begin right here, it flushes the pool once more.
+func putObject(p *sgv.Pool, obj *sgv.Object, keep bool, lender *Device) {
+	p.Put(obj, keep && (lender == nil || !lender.isReleased()))
+	if lender != nil {
+		lender.bufferReturned()
 	}
 }
 

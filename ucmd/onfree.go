@@ -86,20 +86,11 @@ func (d *Device) finishOnFree(u *Ucmd, creation bool) {
 		// Once the object is in the pool others may destroy it, and unmap:
 		// look before.
 		stray := u.data != nil && !u.inObj
-		var lender *Device
-		if u.bufUcmd != nil && u.bufUcmd.dev != d {
-			lender = u.bufUcmd.dev
-		}
+		lender := lenderTo(d, u.bufUcmd)
 		u.obj, u.bufUcmd = nil, nil
 		severed := d.severed // its handler may be using the buffer
 		d.mu.Unlock()
-		// A buffer of a device that is being released must not be kept by a
-		// pool that this device shares with it. Should the release begin
-		// right here, it flushes the pool once more.
-		d.poolOf(u).Put(obj, !severed && (lender == nil || !lender.isReleased()))
-		if lender != nil {
-			lender.bufferReturned()
-		}
+		putObject(d.poolOf(u), obj, !severed, lender)
 		if stray {
 			d.strayBuffer(u)
 		}

@@ -34,7 +34,7 @@ func (d *Device) Parse(c *target.Cmd) target.Verdict {
 	if d.count >= d.limits.MaxUcmds {
 		d.stats.Refused++
 		d.mu.Unlock()
-		b.giveBack()
+		d.returnBuffer(b)
 		c.FailBusy()
 		c.Complete()
 		return target.Continue
