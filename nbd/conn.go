@@ -126,6 +126,7 @@ func (c *conn) loop() error {
 		case h.typ == cmdDisc:
 			return nil // whatever flags it has (row 25)
 		case c.hangsUp():
+			c.leave() // Shutdown may not have come to it yet
 			return nil
 		}
 		if err := c.request(h); err != nil {

@@ -133,8 +133,9 @@
 //   - If a queue is neither corked nor being sent, it is empty.
 //   - An idle connection has no receive buffer (inbox.go), but for package
 //     tls's own under TLS.
-//   - No goroutine waits in a system call: all waiting is done in the
-//     runtime's poller (socket.go says why).
+//   - No goroutine waits for a client in a system call: that is done in the
+//     runtime's poller (socket.go says why). Who sends from a file may have to
+//     wait for its disk (sendfile.go), as the handler may.
 //
 // # Under TLS
 //

@@ -184,3 +184,34 @@ func TestFileSenderReadsWhereItCanNotSend(t *testing.T) {
 		t.Errorf("beyond the end: %d bytes sent, copied %v, %v; want EIO", n, copied, errno)
 	}
 }
+
+// stuckConn is a connection whose Close waits: its sender waits for a disk.
+type stuckConn struct {
+	net.Conn
+	closing, release chan struct{}
+}
+
+func (c stuckConn) Close() error {
+	c.closing <- struct{}{}
+	<-c.release
+	return nil
+}
+
+// Clients that can't be hung up on at once hold up neither the shutdown nor each
+// other.
+func TestCutOffWaitsForNobody(t *testing.T) {
+	s := NewServer(Options{})
+	defer s.stop()
+	stuck := stuckConn{nil, make(chan struct{}), make(chan struct{})}
+	defer close(stuck.release)
+	const clients = 3
+	for range clients {
+		s.clients[&client{nc: stuck}] = struct{}{}
+	}
+	if n := s.cutOff(); n != clients {
+		t.Errorf("%d were cut off, want %d", n, clients)
+	}
+	for range clients {
+		<-stuck.closing
+	}
+}

@@ -114,12 +114,13 @@ func (s *Server) beginShutdown() ([]*Export, error) {
 	return exports, nil
 }
 
-// cutOff hangs up on the clients that are left.
+// cutOff hangs up on the clients that are left. It does not wait for that: who
+// sends to a client from a file may be waiting for the disk, and Close for him.
 func (s *Server) cutOff() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for cl := range s.clients {
-		_ = cl.nc.Close()
+		go cl.nc.Close()
 	}
 	return len(s.clients)
 }

@@ -24,7 +24,7 @@ type transport interface {
 	recv(a []byte, in *inbox) (n int, err error)
 	// send sends v from where its position is, and moves the position. With
 	// wait it returns when all of v is sent; without, it may return
-	// errWouldBlock before that, and has not waited.
+	// errWouldBlock before that, and has not waited for the client.
 	send(v *vector, wait bool) error
 	// sendsFiles says whether send takes parts that are in files.
 	sendsFiles() bool
