@@ -112,7 +112,7 @@ var options = []option{
 	{
 		name: "sendfile", category: catCommand, arg: "SIZE", device: true,
 		usage: "Send reads of at least this many bytes, K, M or G that are in the page cache from there, without " +
-			"copying them (sendfile(2)); not with TLS or --direct. Needs Linux 6.5. 0: never.",
+			"copying them (sendfile(2)); not with TLS or --direct. 0: never.",
 		bind: func(c *config) value {
 			return byteCount{sizeValue{p: &c.SendFile, unit: 1, min: 0, max: 1 << 30, example: disk.DefaultFileRead}}
 		},

@@ -60,6 +60,7 @@ func (d *Disk) tryRead(r *handlers.Request, c scsi.Command) bool {
 	if d.readsFile(r, len(p)) {
 		if f, ok := d.fileReader.TryFile(int64(c.LBA<<d.shift), int64(len(p))); ok {
 			r.File, r.RespLen = f, int32(len(p))
+			d.faults.worked(readWorked)
 			return true
 		}
 	}

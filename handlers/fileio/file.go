@@ -56,6 +56,10 @@ type File struct {
 	noNowaitRead, noNowaitWrite atomic.Bool
 	noDsync, noPunch, noZero    atomic.Bool
 
+	// holders counts the operations under way that have the file's lock in the
+	// kernel for long: long writes, punching, zeroing.
+	holders atomic.Int32
+
 	patience patience  // of TryWriteAt
 	commit   commit    // group commit of Sync
 	ranges   rangeLock // Direct only: sectors being rewritten

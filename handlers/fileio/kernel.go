@@ -1,6 +1,7 @@
 package fileio
 
 import (
+	"os"
 	"runtime"
 	"unsafe"
 
@@ -16,8 +17,8 @@ type kernel struct {
 	readNowait  func(fd int, p []byte, off int64) (int, error)
 	writeNowait func(fd int, p []byte, off int64) (int, error)
 	readMemory  func(fd int, p []byte, off int64) (int, error)
-	writeMemory func(fd int, p []byte, off int64) (int, error)
-	cachedPages func(fd int, off, n int64) (int64, error)
+	writeMemory func(fd int, p []byte, off int64, quick bool) (int, error)
+	inCache     func(view []byte) (bool, error)
 	fdatasync   func(fd int) error
 	fallocate   func(fd int, mode uint32, off, n int64) error
 }
@@ -30,7 +31,7 @@ var systemKernel = kernel{
 	writeNowait: writeNowait,
 	readMemory:  readMemory,
 	writeMemory: writeMemory,
-	cachedPages: cachedPages,
+	inCache:     inCache,
 	fdatasync:   unix.Fdatasync,
 	fallocate:   unix.Fallocate,
 }
@@ -51,13 +52,14 @@ func writeNowait(fd int, p []byte, off int64) (int, error) {
 }
 
 // readMemory and writeMemory are for files on file systems that are nothing but
-// memory, and have no RWF_NOWAIT.
+// memory, and have no RWF_NOWAIT. A write takes the file's lock: it is quick only
+// while nobody has that for long (File.holders).
 func readMemory(fd int, p []byte, off int64) (int, error) {
 	return vectored(unix.SYS_PREADV2, fd, p, off, 0, len(p) <= quickMax)
 }
 
-func writeMemory(fd int, p []byte, off int64) (int, error) {
-	return vectored(unix.SYS_PWRITEV2, fd, p, off, 0, len(p) <= quickMax)
+func writeMemory(fd int, p []byte, off int64, quick bool) (int, error) {
+	return vectored(unix.SYS_PWRITEV2, fd, p, off, 0, quick)
 }
 
 func pwriteDsync(fd int, p []byte, off int64) (int, error) {
@@ -89,11 +91,29 @@ func vectored(trap uintptr, fd int, p []byte, off int64, flags uintptr, quick bo
 	return int(n), nil
 }
 
-// cachedPages is how many pages of a range the page cache has.
-func cachedPages(fd int, off, n int64) (int64, error) {
-	var stat unix.Cachestat_t
-	err := unix.Cachestat(uint(fd), &unix.CachestatRange{Off: uint64(off), Len: uint64(n)}, &stat, 0)
-	return int64(stat.Cache), err
+// pageSize is the system's, in bytes.
+var pageSize = int64(os.Getpagesize())
+
+// inCache says whether the page cache has all of a part of a mapping, which
+// begins with a page, and could give it at once: a page that is being read, or
+// could not be, does not count. The part is not read itself.
+func inCache(view []byte) (bool, error) {
+	var pages [256]byte
+	for len(view) > 0 {
+		n := min(len(view), len(pages)*int(pageSize))
+		_, _, errno := unix.Syscall(unix.SYS_MINCORE,
+			uintptr(unsafe.Pointer(unsafe.SliceData(view))), uintptr(n), uintptr(unsafe.Pointer(&pages[0])))
+		if errno != 0 {
+			return false, errno
+		}
+		for _, page := range pages[:(n+int(pageSize)-1)/int(pageSize)] {
+			if page&1 == 0 {
+				return false, nil
+			}
+		}
+		view = view[n:]
+	}
+	return true, nil
 }
 
 // splitOffset is how preadv2 and pwritev2 take an offset: in two machine words.

@@ -97,6 +97,10 @@ func (f *File) write(p []byte, off int64, durable bool) (int, error) {
 
 // writeFull is pwrite until all of p is written, and stable if durable.
 func (f *File) writeFull(p []byte, off int64, durable bool) (done int, err error) {
+	if len(p) > quickMax {
+		f.holders.Add(1)
+		defer f.holders.Add(-1)
+	}
 	for done < len(p) {
 		dsync := durable && !f.noDsync.Load()
 		pwrite := f.sys.pwrite

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"os"
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -48,15 +49,18 @@ func TestTryFileIsForWhatIsInMemory(t *testing.T) {
 	if err := unix.Fadvise(f.fd, 0, 0, unix.FADV_RANDOM); err != nil { // no readahead
 		t.Fatal(err)
 	}
-	if _, err := f.ReadAt(make([]byte, 128<<10), 64<<10); err != nil {
-		t.Fatal(err)
+	for _, r := range [][2]int64{{64 << 10, 128 << 10}, {0, 4096}, {508 << 10, 4096}} {
+		if _, err := f.ReadAt(make([]byte, r[1]), r[0]); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, tt := range []struct {
 		off, n int64
 		want   bool
 	}{
 		{64 << 10, 128 << 10, true}, {65 << 10, 126 << 10, true},
-		{63 << 10, 128 << 10, false}, {64 << 10, 129 << 10, false}, {0, 4096, false}, {0, 1 << 20, false},
+		{0, 512 << 10, false}, // both ends are there, and a part in between is not
+		{63 << 10, 128 << 10, false}, {64 << 10, 129 << 10, false}, {4096, 4096, false}, {0, 4096, true}, {0, 1 << 20, false},
 	} {
 		if _, ok := f.TryFile(tt.off, tt.n); ok != tt.want {
 			t.Errorf("%d bytes at %d: %v, want %v", tt.n, tt.off, ok, tt.want)
@@ -67,9 +71,9 @@ func TestTryFileIsForWhatIsInMemory(t *testing.T) {
 func TestTryFileWhereItCanNotBeKnown(t *testing.T) {
 	f := newFile(t, 1<<20, Options{})
 	asked := 0
-	f.sys.cachedPages = func(int, int64, int64) (int64, error) {
+	f.sys.inCache = func([]byte) (bool, error) {
 		asked++
-		return 0, unix.ENOSYS
+		return false, unix.ENOSYS
 	}
 	for range 2 {
 		if _, ok := f.TryFile(0, 4096); ok {
@@ -138,6 +142,68 @@ func TestCloseLeavesTheSenderItsDescriptor(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A file that has grown is mapped anew; one that has become shorter has nothing
+// where it ends.
+func TestTryFileFollowsTheSize(t *testing.T) {
+	f := newFile(t, 1<<20, Options{})
+	if _, err := f.WriteAt(fillBytes(1<<20, 'a'), 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := f.TryFile(0, 1<<20); !ok {
+		t.Fatal("it is said not to be in memory")
+	}
+	if err := unix.Ftruncate(f.fd, 2<<20); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Refresh(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt(fillBytes(1<<20, 'b'), 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := fromSource(t, f, 1<<20, 1<<20); err != nil || !bytes.Equal(got, fillBytes(1<<20, 'b')) {
+		t.Errorf("what has grown: %v, or other bytes", err)
+	}
+	if err := unix.Ftruncate(f.fd, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := f.TryFile(1<<20, 4096); ok {
+		t.Error("what has been cut off is said to be in memory")
+	}
+	if _, ok := f.TryFile(0, 1<<20); !ok {
+		t.Error("what is left is said not to be in memory")
+	}
+}
+
+// On a tmpfs a write waits for whoever has the file's lock: the scheduler has to
+// know, if somebody has it for long.
+func TestWritesToMemoryAreQuickUnlessOneHoldsTheLock(t *testing.T) {
+	f := newFile(t, 1<<20, Options{})
+	f.memory = true
+	var quick []bool
+	f.sys.writeMemory = func(_ int, p []byte, _ int64, q bool) (int, error) {
+		quick = append(quick, q)
+		return len(p), nil
+	}
+	f.sys.fallocate = func(int, uint32, int64, int64) error { return f.TryWriteAt(make([]byte, 4096), 0) }
+	for _, do := range []func() error{
+		func() error { return f.TryWriteAt(make([]byte, 4096), 0) },
+		func() error { return f.Punch(0, 1<<19) },
+		func() error { return f.TryWriteAt(make([]byte, 128<<10), 0) },
+		func() error { return f.TryWriteAt(make([]byte, 4096), 0) },
+	} {
+		if err := do(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := []bool{true, false, false, true}; !slices.Equal(quick, want) {
+		t.Errorf("quick: %v, want %v", quick, want)
+	}
+	if n := f.holders.Load(); n != 0 {
+		t.Errorf("%d holders are left", n)
 	}
 }
 

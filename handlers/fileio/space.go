@@ -84,6 +84,8 @@ func (f *File) fallocate(mode uint32, start, end int64) error {
 		held := f.ranges.lock(first, last, false)
 		defer f.ranges.unlock(held)
 	}
+	f.holders.Add(1)
+	defer f.holders.Add(-1)
 	return ignoringEINTR(func() error { return f.sys.fallocate(f.fd, mode, start, end-start) })
 }
 

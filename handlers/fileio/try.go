@@ -69,7 +69,12 @@ func (f *File) TryWriteAt(p []byte, off int64) error {
 		return handlers.ErrWouldBlock
 	}
 	if f.memory {
-		n, err := f.sys.writeMemory(f.fd, p, off)
+		quick := len(p) <= quickMax
+		if !quick {
+			f.holders.Add(1)
+			defer f.holders.Add(-1)
+		}
+		n, err := f.sys.writeMemory(f.fd, p, off, quick && f.holders.Load() == 0)
 		return allOrBlock(n, len(p), err)
 	}
 	if !f.noNowaitWrite.Load() {
