@@ -32,6 +32,11 @@ type exportedDisk struct {
 	// cut is closed, by cutOnce, when the handler is cut off (cutoff.go).
 	cut     chan struct{}
 	cutOnce sync.Once
+
+	// mediumMu is held while the medium's size is read again, and while it is
+	// closed; it guards mediumGone, which says that it is closed.
+	mediumMu   sync.Mutex
+	mediumGone bool
 }
 
 // describedBacking is what the program needs of a medium.

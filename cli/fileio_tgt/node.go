@@ -154,7 +154,10 @@ func (p *nodeProgram) describe() served {
 func (p *nodeProgram) Resize() {
 	for _, d := range p.disks {
 		log := p.log.WithField("device", d.name)
-		changed, size, err := d.disk.Resize()
+		changed, size, ok, err := d.resize()
+		if !ok {
+			continue
+		}
 		if err == nil && changed {
 			err = d.port.CapacityChanged()
 		}

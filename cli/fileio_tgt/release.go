@@ -58,6 +58,9 @@ func (d *exportedDisk) closeMedium(ctx context.Context) error {
 				errs = append(errs, fmt.Errorf("device %s: sync %s: %w", d.name, d.path, err))
 			}
 		}
+		d.mediumMu.Lock()
+		defer d.mediumMu.Unlock()
+		d.mediumGone = true
 		closed <- errors.Join(append(errs, d.backing.Close())...)
 	}()
 	select {
@@ -66,4 +69,16 @@ func (d *exportedDisk) closeMedium(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("device %s: sync %s: the disk does not answer: %w", d.name, d.path, ctx.Err())
 	}
+}
+
+// resize reads the size of the medium again; ok is false once the medium is
+// closed: a SIGUSR1 can come at any moment of the end.
+func (d *exportedDisk) resize() (changed bool, size int64, ok bool, err error) {
+	d.mediumMu.Lock()
+	defer d.mediumMu.Unlock()
+	if d.mediumGone {
+		return false, 0, false, nil
+	}
+	changed, size, err = d.disk.Resize()
+	return changed, size, true, err
 }

@@ -172,7 +172,10 @@ func (p *program) Resize() {
 			continue
 		}
 		log := p.log.WithField("device", d.name)
-		changed, size, err := d.disk.Resize()
+		changed, size, ok, err := d.resize()
+		if !ok {
+			continue
+		}
 		switch {
 		case err != nil:
 			log.WithError(err).Error("the size can't be read again; the old one stays")
