@@ -204,8 +204,10 @@ func TestR68OverdueReset(t *testing.T) {
 	c2, s2 := b.writeExec(8)
 	waiting := b.submit(syncCDB)
 	eventually(t, "the reset", func() bool { return len(rep.found()) >= 2 && b.fe.freedCount() == 0 && waiting.Aborted() })
-	for _, o := range rep.found()[:2] {
-		if o.Action != ActionReset {
+	// The supervisor may have looked when only the first one was overdue: the
+	// other is reported then, and no second reset is tried for it.
+	for i, o := range rep.found()[:2] {
+		if o.Action != ActionReset && (i == 0 || o.Action != ActionReport) {
 			t.Errorf("reported %+v", o)
 		}
 	}
