@@ -53,7 +53,7 @@ func (s *fileSender) try(fd uintptr) {
 		switch {
 		case err == unix.EINTR:
 			continue
-		case err == unix.EAGAIN, clientLeft(err):
+		case err == unix.EAGAIN, gone(err): // not the file's doing
 			s.errn = err.(syscall.Errno)
 		case err != nil || n == 0:
 			s.errn = readAll(int(fd), s.part, s.off)
@@ -62,11 +62,6 @@ func (s *fileSender) try(fd uintptr) {
 		}
 		return
 	}
-}
-
-// clientLeft: these errors are the client's doing, not the file's.
-func clientLeft(err error) bool {
-	return err == unix.EPIPE || err == unix.ECONNRESET || err == unix.ETIMEDOUT
 }
 
 // readAll fills p from off; EIO if the file has become shorter.

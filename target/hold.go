@@ -98,15 +98,24 @@ func (d *Device) Held() (n int, waits bool) {
 	return n, true
 }
 
-// succeed makes h the handler that new sessions are for.
-func (d *Device) succeed(h DevHandler) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+// mayServe says why h can't be the device's handler: nil if it can. Caller holds
+// mu.
+func (d *Device) mayServe(h DevHandler) error {
 	switch {
 	case d.gone:
 		return ErrReleased
 	case d.hold.lost == h:
 		return ErrHandlerGone
+	}
+	return nil
+}
+
+// succeed makes h the handler that new sessions are for.
+func (d *Device) succeed(h DevHandler) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.mayServe(h); err != nil {
+		return err
 	}
 	d.handler = h
 	return nil
@@ -118,11 +127,8 @@ func (d *Device) succeed(h DevHandler) error {
 func (d *Device) endHold(h DevHandler) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	switch {
-	case d.gone:
-		return ErrReleased
-	case d.hold.lost == h:
-		return ErrHandlerGone
+	if err := d.mayServe(h); err != nil {
+		return err
 	}
 	d.hold.on = false
 	d.hold.announce()

@@ -24,9 +24,9 @@ func (l *Limits) maxAlloc() int {
 	return min(l.MaxPages, (1<<31-1)/PageSize) * PageSize
 }
 
-// poolOf returns the pool that the command's object belongs to.
-func (d *Device) poolOf(u *Ucmd) *sgv.Pool {
-	if u.clust {
+// poolOf returns the pool of objects that are clustered, or are not.
+func (d *Device) poolOf(clust bool) *sgv.Pool {
+	if clust {
 		return d.clust
 	}
 	return d.pool
@@ -63,9 +63,8 @@ func (d *Device) AllocBuf(c *target.Cmd) target.Verdict {
 // buffer is an object of a pool on its way to a command.
 type buffer struct {
 	obj    *sgv.Object // nil: the command needs none
-	pool   *sgv.Pool
-	hit    bool // it has memory
-	cached bool // it goes back to the pool when the command is over
+	hit    bool        // it has memory
+	cached bool        // it goes back to the pool when the command is over
 	clust  bool
 }
 
@@ -77,11 +76,7 @@ func (d *Device) takeBuffer(c *target.Cmd) (b buffer) {
 	}
 	b.cached = d.reuses(c)
 	b.clust = d.clust != nil && c.Session().Info.Clustered
-	b.pool = d.pool
-	if b.clust {
-		b.pool = d.clust
-	}
-	b.obj, b.hit = b.pool.Get(totalLen(c), b.cached)
+	b.obj, b.hit = d.poolOf(b.clust).Get(totalLen(c), b.cached)
 	return b
 }
 
@@ -94,7 +89,7 @@ func (d *Device) returnBuffer(b buffer) {
 	if b.hit {
 		lender = lenderTo(d, b.obj.Owner.(*Ucmd))
 	}
-	putObject(b.pool, b.obj, true, lender)
+	putObject(d.poolOf(b.clust), b.obj, true, lender)
 }
 
 // lenderTo returns the device whose handler's memory a command of d uses, if
@@ -137,7 +132,7 @@ func (d *Device) useBuffer(u *Ucmd, b buffer) {
 func (d *Device) allocMiss(u *Ucmd, n int) target.Verdict {
 	c := u.cmd
 	if u.buffCached {
-		n = d.poolOf(u).AllocLen(n)
+		n = d.poolOf(u.clust).AllocLen(n)
 	}
 	tooLarge := pageAlign(n) > d.maxAlloc
 	d.mu.Lock()
@@ -198,7 +193,7 @@ func (d *Device) mapBuf(u *Ucmd, addr uint64, n int) error {
 func (d *Device) fillObject(u *Ucmd) bool {
 	u.inObj = true
 	u.bufUcmd = u
-	if err := d.poolOf(u).Fill(u.obj, u, u.data); err != nil {
+	if err := d.poolOf(u.clust).Fill(u.obj, u, u.data); err != nil {
 		u.inObj = false
 		u.bufUcmd = nil
 		return false

@@ -90,7 +90,7 @@ func (d *Device) finishOnFree(u *Ucmd, creation bool) {
 		u.obj, u.bufUcmd = nil, nil
 		severed := d.severed // its handler may be using the buffer
 		d.mu.Unlock()
-		putObject(d.poolOf(u), obj, !severed, lender)
+		putObject(d.poolOf(u.clust), obj, !severed, lender)
 		if stray {
 			d.strayBuffer(u)
 		}

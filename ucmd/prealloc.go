@@ -45,7 +45,7 @@ func (d *Device) preallocBuffer(u *Ucmd, addr uint64, n int) error {
 	if err := d.mapBuf(u, addr, n); err != nil {
 		return err
 	}
-	pool := d.poolOf(u)
+	pool := d.poolOf(u.clust)
 	if pool.AllocLen(n) != n {
 		d.unmap(u) // the module leaves the pages behind here
 		return errENOMEM

@@ -63,7 +63,7 @@ func serveNode(ctx context.Context, cfg *config, log *logrus.Logger, ready func(
 	var flushing sync.WaitGroup
 	defer flushing.Wait()
 	if cfg.FlushInterval > 0 {
-		flushing.Go(p.flushPeriodically)
+		flushing.Go(func() { every(p.cfg.FlushInterval, p.over, p.flush) })
 	}
 	ready(p.describe())
 	select {
@@ -169,20 +169,6 @@ func (p *nodeProgram) Resize() {
 		default:
 			log.WithField("size", size).Info("the size has not changed")
 		}
-	}
-}
-
-// flushPeriodically is --flush.
-func (p *nodeProgram) flushPeriodically() {
-	t := time.NewTicker(p.cfg.FlushInterval)
-	defer t.Stop()
-	for {
-		select {
-		case <-t.C:
-		case <-p.over:
-			return
-		}
-		p.flush()
 	}
 }
 

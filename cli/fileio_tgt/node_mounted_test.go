@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"os"
@@ -30,53 +29,22 @@ func becomeAnotherProcess() {
 
 // process is fileio_tgt as a process of its own.
 type process struct {
-	t      *testing.T
-	cmd    *exec.Cmd
+	*nodehost.Program
 	banner jsonBanner
-	stderr bytes.Buffer
 }
 
 // startProcess starts fileio_tgt with --json and waits for its banner.
 func startProcess(t *testing.T, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, cmd: exec.Command(os.Args[0], append(args, "--json")...)}
-	p.cmd.Env = append(os.Environ(), mainVariable+"=1")
-	p.cmd.Stderr = &p.stderr
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	out, err := p.cmd.StdoutPipe()
-	if err == nil {
-		err = p.cmd.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if p.cmd.ProcessState == nil {
-			_ = p.cmd.Process.Kill()
-			_ = p.cmd.Wait()
-		}
-	})
-	line, err := bufio.NewReader(out).ReadBytes('\n')
-	if err == nil {
-		err = json.Unmarshal(line, &p.banner)
-	}
-	if err != nil {
-		_ = p.cmd.Wait()
-		t.Fatalf("no banner: %v, %s", err, p.stderr.String())
+	cmd := exec.Command(os.Args[0], append(args, "--json")...)
+	cmd.Env = append(os.Environ(), mainVariable+"=1")
+	p := new(process)
+	var line string
+	p.Program, line = nodehost.StartProgram(t, cmd)
+	if err := json.Unmarshal([]byte(line), &p.banner); err != nil {
+		t.Fatalf("no banner: %v, %q", err, line)
 	}
 	return p
-}
-
-// end sends a signal, if it is one, and returns the exit status; -1 after a kill.
-func (p *process) end(sig syscall.Signal) int {
-	p.t.Helper()
-	if sig != 0 {
-		_ = p.cmd.Process.Signal(sig)
-	}
-	kill := time.AfterFunc(20*time.Second, func() { _ = p.cmd.Process.Kill() })
-	defer kill.Stop()
-	_ = p.cmd.Wait()
-	return p.cmd.ProcessState.ExitCode()
 }
 
 // emptyImage makes a file of size bytes.
@@ -111,8 +79,8 @@ func TestDeviceVerify(t *testing.T) {
 				host.WaitExport(name)
 				host.FioVerify(t, name, "--rw=randwrite", "--iodepth=16", "--size=16m", "--bssplit=4k/70:64k/30", "--blockalign=4k")
 			}
-			if status := p.end(syscall.SIGTERM); status != exitOK || strings.Contains(p.stderr.String(), "level=warn") {
-				t.Errorf("status %d, %s", status, p.stderr.String())
+			if status := p.End(syscall.SIGTERM); status != exitOK || strings.Contains(p.Stderr.String(), "level=warn") {
+				t.Errorf("status %d, %s", status, p.Stderr.String())
 			}
 			host.WaitGone("a")
 			host.WaitGone("b")
@@ -143,8 +111,8 @@ func TestDeviceKilledAndRestarted(t *testing.T) {
 		c.Disc(0)
 		ended := host.Load(t, "disk")
 		killed := time.Now()
-		if status := p.end(syscall.SIGKILL); status != -1 {
-			t.Errorf("it had ended: status %d, %s", status, p.stderr.String())
+		if status := p.End(syscall.SIGKILL); status != -1 {
+			t.Errorf("it had ended: status %d, %s", status, p.Stderr.String())
 		}
 		select {
 		case at := <-ended:
@@ -173,19 +141,19 @@ func TestDeviceSignalsUnderLoad(t *testing.T) {
 			case <-time.After(2 * time.Millisecond):
 			}
 			signals := []syscall.Signal{syscall.SIGURG, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGWINCH}
-			_ = p.cmd.Process.Signal(signals[i%len(signals)])
+			_ = p.Cmd.Process.Signal(signals[i%len(signals)])
 			if i%10 == 0 {
-				_ = p.cmd.Process.Signal(syscall.SIGSTOP)
+				_ = p.Cmd.Process.Signal(syscall.SIGSTOP)
 				time.Sleep(3 * time.Millisecond)
-				_ = p.cmd.Process.Signal(syscall.SIGCONT)
+				_ = p.Cmd.Process.Signal(syscall.SIGCONT)
 			}
 		}
 	}()
 	host.FioVerify(t, "disk", "--rw=randwrite", "--iodepth=16", "--size=16m", "--bssplit=4k/70:64k/30", "--blockalign=4k", "--loops=2")
 	close(stop)
 	<-stopped
-	if status := p.end(syscall.SIGTERM); status != exitOK {
-		t.Errorf("status %d, %s", status, p.stderr.String())
+	if status := p.End(syscall.SIGTERM); status != exitOK {
+		t.Errorf("status %d, %s", status, p.Stderr.String())
 	}
 }
 
@@ -198,11 +166,11 @@ func TestDeviceHostGoes(t *testing.T) {
 				p := startProcess(t, append(strings.Fields(options), "-f", emptyImage(t, "disk", mib), "--device", host.Node)...)
 				host.WaitExport("disk")
 				leave(host)
-				status := p.end(0)
-				lines := strings.Split(strings.TrimSpace(p.stderr.String()), "\n")
+				status := p.End(0)
+				lines := strings.Split(strings.TrimSpace(p.Stderr.String()), "\n")
 				last := lines[len(lines)-1]
 				if status != exitFailure || !strings.HasPrefix(last, programName+": device disk") || !strings.Contains(last, "host") {
-					t.Errorf("status %d, %s", status, p.stderr.String())
+					t.Errorf("status %d, %s", status, p.Stderr.String())
 				}
 			})
 		}
@@ -224,8 +192,8 @@ func TestDeviceRefusedByTheNode(t *testing.T) {
 			t.Errorf("%s: status %d, %s", tc.options, status, stderr.String())
 		}
 	}
-	if status := first.end(syscall.SIGINT); status != exitOK {
-		t.Errorf("the first one: status %d, %s", status, first.stderr.String())
+	if status := first.End(syscall.SIGINT); status != exitOK {
+		t.Errorf("the first one: status %d, %s", status, first.Stderr.String())
 	}
 }
 
@@ -238,7 +206,7 @@ func TestDeviceResize(t *testing.T) {
 	if err := os.Truncate(image, 3*mib); err != nil {
 		t.Fatal(err)
 	}
-	_ = p.cmd.Process.Signal(syscall.SIGUSR1)
+	_ = p.Cmd.Process.Signal(syscall.SIGUSR1)
 	size := func() uint64 {
 		c := host.Dial(t)
 		defer c.Close()
@@ -247,11 +215,11 @@ func TestDeviceResize(t *testing.T) {
 	}
 	for end := time.Now().Add(20 * time.Second); size() != 3*mib; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("the export has %d bytes; %s", size(), p.stderr.String())
+			t.Fatalf("the export has %d bytes; %s", size(), p.Stderr.String())
 		}
 	}
-	if status := p.end(syscall.SIGTERM); status != exitOK {
-		t.Errorf("status %d, %s", status, p.stderr.String())
+	if status := p.End(syscall.SIGTERM); status != exitOK {
+		t.Errorf("status %d, %s", status, p.Stderr.String())
 	}
 }
 
@@ -275,11 +243,11 @@ func TestHostAndDevice(t *testing.T) {
 		t.Errorf("read: %v, or other bytes", errno)
 	}
 	c.Disc(0)
-	if status := disk.end(syscall.SIGTERM); status != exitOK {
-		t.Errorf("the disk: status %d, %s", status, disk.stderr.String())
+	if status := disk.End(syscall.SIGTERM); status != exitOK {
+		t.Errorf("the disk: status %d, %s", status, disk.Stderr.String())
 	}
-	if status := host.end(syscall.SIGTERM); status != exitOK {
-		t.Errorf("the host: status %d, %s", status, host.stderr.String())
+	if status := host.End(syscall.SIGTERM); status != exitOK {
+		t.Errorf("the host: status %d, %s", status, host.Stderr.String())
 	}
 }
 

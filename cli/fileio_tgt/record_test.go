@@ -33,8 +33,8 @@ func TestRecordInProcess(t *testing.T) {
 				}
 			}
 			c.Disc(0)
-			if status := p.end(syscall.SIGTERM); status != exitOK {
-				t.Fatalf("status %d, %s", status, p.stderr.String())
+			if status := p.End(syscall.SIGTERM); status != exitOK {
+				t.Fatalf("status %d, %s", status, p.Stderr.String())
 			}
 			rec, err := trace.Load(file)
 			if err != nil || rec.Truncated || rec.Header.Source != "process" {

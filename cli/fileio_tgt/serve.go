@@ -73,7 +73,7 @@ func (p *program) run(ctx context.Context, ready func(served)) (err error) {
 		})
 	}
 	if cfg.FlushInterval > 0 {
-		p.accepting.Go(p.flushPeriodically)
+		p.accepting.Go(func() { every(p.cfg.FlushInterval, p.over, p.flush) })
 	}
 	if cfg.CmdAction == cmdKill {
 		p.watchHandlers()
@@ -188,23 +188,28 @@ func (p *program) Resize() {
 	}
 }
 
-// flushPeriodically is --flush: idle buffers go back every so often.
-func (p *program) flushPeriodically() {
-	t := time.NewTicker(p.cfg.FlushInterval)
+// every calls do each time that the interval has passed, until over is closed.
+func every(interval time.Duration, over <-chan struct{}, do func()) {
+	t := time.NewTicker(interval)
 	defer t.Stop()
 	for {
 		select {
 		case <-t.C:
-		case <-p.over:
+			do()
+		case <-over:
 			return
 		}
-		for _, d := range p.disks {
-			if d.isCutOff() {
-				continue
-			}
-			if err := d.handlerPort.FlushCache(); err != nil {
-				p.log.WithField("device", d.name).WithError(err).Warn("the buffer pool was not flushed")
-			}
+	}
+}
+
+// flush is what --flush does every so often: idle buffers go back.
+func (p *program) flush() {
+	for _, d := range p.disks {
+		if d.isCutOff() {
+			continue
+		}
+		if err := d.handlerPort.FlushCache(); err != nil {
+			p.log.WithField("device", d.name).WithError(err).Warn("the buffer pool was not flushed")
 		}
 	}
 }

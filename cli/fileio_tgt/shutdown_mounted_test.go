@@ -32,7 +32,7 @@ func TestR70KilledHandlerIsESHUTDOWN(t *testing.T) {
 				t.Fatalf("read: %v, or other bytes", errno)
 			}
 		}
-		if err := disk.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		if err := disk.Cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 			t.Fatal(err)
 		}
 		read := nbdtest.Request{Type: nbdtest.CmdRead, Cookie: 1, Length: 4096}
@@ -47,7 +47,7 @@ func TestR70KilledHandlerIsESHUTDOWN(t *testing.T) {
 			}
 		}
 		killed := time.Now()
-		disk.end(syscall.SIGKILL)
+		disk.End(syscall.SIGKILL)
 		if errno, cookie := busy.ReadReply(); errno != nbdtest.ESHUTDOWN || cookie != 1 {
 			t.Errorf("what was outstanding: reply %v to %d, want ESHUTDOWN", errno, cookie)
 		}
@@ -62,7 +62,7 @@ func TestR70KilledHandlerIsESHUTDOWN(t *testing.T) {
 		busy.ExpectClosed()
 		idle.ExpectClosed()
 	}
-	if status := host.end(syscall.SIGTERM); status != exitOK {
-		t.Errorf("the host: status %d, %s", status, host.stderr.String())
+	if status := host.End(syscall.SIGTERM); status != exitOK {
+		t.Errorf("the host: status %d, %s", status, host.Stderr.String())
 	}
 }

@@ -119,8 +119,8 @@ func (r *replayed) recordAtAHost(t *testing.T, file string, recorder ...string) 
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("the handler: %v: %s", err, said.String())
 	}
-	if status := host.end(syscall.SIGTERM); status != exitOK {
-		t.Errorf("the host: status %d, %s", status, host.stderr.String())
+	if status := host.End(syscall.SIGTERM); status != exitOK {
+		t.Errorf("the host: status %d, %s", status, host.Stderr.String())
 	}
 }
 

@@ -1,13 +1,13 @@
 package arena_test
 
 import (
-	"bufio"
-	"fmt"
-	"os"
+	"errors"
+	"io/fs"
 	"strings"
 	"testing"
 
 	"scstuser/handlers/arena"
+	"scstuser/internal/proc"
 )
 
 // A forked child does not get the buffers (R54): the mappings have the flag "dc"
@@ -19,8 +19,12 @@ func TestR54BuffersAreNotInherited(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if flags := vmFlags(t, addr); !strings.Contains(flags+" ", " dc ") {
-			t.Errorf("the mapping of %d bytes has the flags%s", size, flags)
+		flags, err := proc.MappingFlags(addr)
+		if errors.Is(err, fs.ErrNotExist) {
+			t.Skip(err)
+		}
+		if err != nil || !strings.Contains(flags+" ", " dc ") {
+			t.Errorf("the mapping of %d bytes has the flags%s: %v", size, flags, err)
 		}
 		if err := a.Free(addr); err != nil {
 			t.Error(err)
@@ -29,25 +33,4 @@ func TestR54BuffersAreNotInherited(t *testing.T) {
 	if err := a.Close(); err != nil {
 		t.Error(err)
 	}
-}
-
-// vmFlags are the flags of the mapping that holds addr.
-func vmFlags(t *testing.T, addr uint64) string {
-	f, err := os.Open("/proc/self/smaps")
-	if err != nil {
-		t.Skip(err)
-	}
-	defer f.Close()
-	here := false
-	for s := bufio.NewScanner(f); s.Scan(); {
-		var from, to uint64
-		if n, _ := fmt.Sscanf(s.Text(), "%x-%x ", &from, &to); n == 2 {
-			here = from <= addr && addr < to
-		}
-		if flags, ok := strings.CutPrefix(s.Text(), "VmFlags:"); ok && here {
-			return flags
-		}
-	}
-	t.Fatalf("no mapping holds %#x", addr)
-	return ""
 }

@@ -57,16 +57,8 @@ func (d *Disk) tryRead(r *handlers.Request, c scsi.Command) bool {
 	if !ok {
 		return true
 	}
-	if d.readsFile(r, len(p)) {
-		if f, ok := d.fileReader.TryFile(int64(c.LBA<<d.shift), int64(len(p))); ok {
-			r.File, r.RespLen = f, int32(len(p))
-			d.faults.worked(readWorked)
-			return true
-		}
-	}
 	if len(p) > 0 {
-		if d.nonBlocker == nil || len(p) > d.opts.InlineRead || d.nonBlocker.TryReadAt(p, int64(c.LBA<<d.shift)) != nil {
-			// Whatever the error was, read finds it again and where.
+		if off := int64(c.LBA << d.shift); !d.leaveInFile(r, off, len(p)) && !d.tryCopy(p, off) {
 			return false
 		}
 		d.faults.worked(readWorked)
@@ -75,9 +67,23 @@ func (d *Disk) tryRead(r *handlers.Request, c scsi.Command) bool {
 	return true
 }
 
-// readsFile says whether n bytes are worth being left in the file.
-func (d *Disk) readsFile(r *handlers.Request, n int) bool {
-	return d.fileReader != nil && d.opts.FileRead > 0 && n >= d.opts.FileRead && r.Sub.TakesFile
+// leaveInFile answers with n bytes that stay where they are, if that is worth it
+// and they are in memory.
+func (d *Disk) leaveInFile(r *handlers.Request, off int64, n int) bool {
+	if d.fileReader == nil || d.opts.FileRead <= 0 || n < d.opts.FileRead || !r.Sub.TakesFile {
+		return false
+	}
+	file, ok := d.fileReader.TryFile(off, int64(n))
+	if ok {
+		r.File = file
+	}
+	return ok
+}
+
+// tryCopy fills p, if that is short enough and needs no waiting. Whatever the
+// error was, read finds it again and where.
+func (d *Disk) tryCopy(p []byte, off int64) bool {
+	return d.nonBlocker != nil && len(p) <= d.opts.InlineRead && d.nonBlocker.TryReadAt(p, off) == nil
 }
 
 // write is WRITE 6, 10, 12 and 16. DPO is a hint.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"scstuser/internal/sample"
 )
 
 // measure does everything: it starts the servers, checks them, runs the rounds
@@ -102,7 +104,7 @@ func rateUnit(p Point) string {
 
 // rateText is a rate with its unit.
 func rateText(p Point, value float64) string {
-	return formatValue(value) + " " + rateUnit(p)
+	return sample.Format(value) + " " + rateUnit(p)
 }
 
 // micros is a duration in microseconds.

@@ -48,7 +48,7 @@
 //
 // point.go has the loads, client.go what a load generator is, fio.go and load.go
 // the two that there are; rig.go starts the servers on what image.go makes; bench.go
-// runs the rounds; stats.go and summary.go reduce the samples; table.go,
+// runs the rounds; package sample and summary.go reduce the samples; table.go,
 // markdown.go and json.go print them.
 package main
 

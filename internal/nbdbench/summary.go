@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+
+	"scstuser/internal/sample"
 )
 
 // Result is the outcome of a whole run.
@@ -96,10 +98,10 @@ var rateMetric = metrics[0]
 
 // comparison is one row of a table.
 type comparison struct {
-	Metric string          `json:"metric"`
-	Unit   string          `json:"unit"`
-	Point  Point           `json:"point"`
-	Stats  map[string]stat `json:"stats"`
+	Metric string                 `json:"metric"`
+	Unit   string                 `json:"unit"`
+	Point  Point                  `json:"point"`
+	Stats  map[string]sample.Stat `json:"stats"`
 	// Best is the peer that ours is compared with, "" if there is none.
 	Best string `json:"best_peer"`
 	// Ratio is our median by that of Best, 0 if there is none.
@@ -112,14 +114,14 @@ func compare(pr *PointResult, m metric) comparison {
 		Metric: m.title,
 		Unit:   m.unit(pr.Point),
 		Point:  pr.Point,
-		Stats:  make(map[string]stat, len(pr.Samples)),
+		Stats:  make(map[string]sample.Stat, len(pr.Samples)),
 	}
 	for server, samples := range pr.Samples {
 		values := make([]float64, len(samples))
 		for i, s := range samples {
 			values[i] = m.value(pr.Point, s)
 		}
-		c.Stats[server] = newStat(values)
+		c.Stats[server] = sample.New(values)
 	}
 	for server, s := range c.Stats {
 		if server == ours {

@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+
+	"scstuser/internal/sample"
 )
 
 // table is one table as strings, in whatever form it will be printed.
@@ -45,7 +47,7 @@ func comparisonRow(r *Result, c comparison) []string {
 func memoryTable(r *Result) table {
 	t := table{title: "Peak memory", head: append([]string{"unit"}, r.Servers...), rows: [][]string{{"MiB"}}}
 	for _, server := range r.Servers {
-		t.rows[0] = append(t.rows[0], formatValue(float64(r.PeakRSS[server])/(1<<20)))
+		t.rows[0] = append(t.rows[0], sample.Format(float64(r.PeakRSS[server])/(1<<20)))
 	}
 	return t
 }

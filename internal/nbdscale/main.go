@@ -22,11 +22,11 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"syscall"
 	"time"
 
 	"scstuser/internal/proc"
+	"scstuser/internal/sample"
 	"scstuser/nbd/nbdload"
 )
 
@@ -174,22 +174,13 @@ func (r *row) measure(ctx context.Context, s *proc.Server, d time.Duration) erro
 // write prints the table, in Markdown.
 func write(w io.Writer, rows []row, most int) error {
 	fmt.Fprintf(w, "| connections | exports used | of | CPU per request, us | ratio | kIOPS |\n| ---: | ---: | ---: | ---: | ---: | ---: |\n")
-	first, _ := middle(rows[0].cpu)
+	first := sample.New(rows[0].cpu).Median
 	for _, r := range rows {
-		cpu, spread := middle(r.cpu)
-		rate, _ := middle(r.rate)
+		cpu, rate := sample.New(r.cpu), sample.New(r.rate)
 		if _, err := fmt.Fprintf(w, "| %d | %d | %d | %.2f ±%.0f%% | %.2f | %.0f |\n",
-			r.connections, r.exports, []int{1, most}[r.server], cpu, 100*spread, cpu/first, rate); err != nil {
+			r.connections, r.exports, []int{1, most}[r.server], cpu.Median, 100*cpu.Spread, cpu.Median/first, rate.Median); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// middle returns the median, and half the distance between the lowest and the
-// highest as a part of it.
-func middle(values []float64) (median, spread float64) {
-	v := slices.Sorted(slices.Values(values))
-	median = (v[(len(v)-1)/2] + v[len(v)/2]) / 2
-	return median, (v[len(v)-1] - v[0]) / 2 / median
 }

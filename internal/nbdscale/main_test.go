@@ -40,14 +40,3 @@ func TestUsage(t *testing.T) {
 		}
 	}
 }
-
-func TestMiddle(t *testing.T) {
-	for _, tt := range []struct {
-		values         []float64
-		median, spread float64
-	}{{[]float64{3}, 3, 0}, {[]float64{4, 2}, 3, 1.0 / 3}, {[]float64{9, 1, 2}, 2, 2}} {
-		if m, s := middle(tt.values); m != tt.median || s != tt.spread {
-			t.Errorf("%v: %v ±%v", tt.values, m, s)
-		}
-	}
-}

@@ -1,9 +1,9 @@
 package client
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	program "os/exec"
 	"path/filepath"
@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"scstuser/internal/proc"
 	"scstuser/scsi"
 	"scstuser/target"
 	"scstuser/ucmd"
@@ -156,8 +157,12 @@ func TestR54ForkAtANode(t *testing.T) {
 	s := r.get(ucmd.SubAllocMem)
 	r.answer(s)
 	e := r.get(ucmd.SubExec)
-	if flags := mappingFlags(t, e.PBuf); !strings.Contains(flags+" ", " dc ") {
-		t.Errorf("the mapping of pbuf has the flags%s, without dc (don't copy)", flags)
+	flags, err := proc.MappingFlags(e.PBuf)
+	if errors.Is(err, fs.ErrNotExist) {
+		t.Skip(err)
+	}
+	if err != nil || !strings.Contains(flags+" ", " dc ") {
+		t.Errorf("the mapping of pbuf has the flags%s, without dc (don't copy): %v", flags, err)
 	}
 	b := r.arena.Bytes(e.PBuf, 4096)
 	if b[0] != 'w' || b[4095] != 'w' {
@@ -178,27 +183,6 @@ func TestR54ForkAtANode(t *testing.T) {
 			t.Errorf("outcome %s", got)
 		}
 	}
-}
-
-// mappingFlags are the flags of the mapping that holds an address.
-func mappingFlags(t *testing.T, addr uint64) string {
-	f, err := os.Open("/proc/self/smaps")
-	if err != nil {
-		t.Skip(err)
-	}
-	defer f.Close()
-	here := false
-	for s := bufio.NewScanner(f); s.Scan(); {
-		var from, to uint64
-		if n, _ := fmt.Sscanf(s.Text(), "%x-%x ", &from, &to); n == 2 {
-			here = from <= addr && addr < to
-		}
-		if flags, ok := strings.CutPrefix(s.Text(), "VmFlags:"); ok && here {
-			return flags
-		}
-	}
-	t.Fatalf("no mapping holds %#x", addr)
-	return ""
 }
 
 // The target writes what the reply says of a WRITE SAME, and refuses lists that

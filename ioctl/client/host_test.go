@@ -157,10 +157,9 @@ type handlerConfig struct {
 
 const diskSize = 80 << 20
 
-// serveAt registers a disk with the host and serves it until the end of the
-// test, or leave.
-func (r *hostRig) serveAt(path string, c handlerConfig) *handlerRig {
-	t := r.t
+// serveDisk registers a disk over a file, with open, and serves it until the end
+// of the test, or leave.
+func serveDisk(t testing.TB, path string, c handlerConfig, open func(ucmd.Desc, Options) (*Device, error)) *handlerRig {
 	t.Helper()
 	f, err := fileio.Open(path, fileio.Options{})
 	if err != nil {
@@ -177,20 +176,29 @@ func (r *hostRig) serveAt(path string, c handlerConfig) *handlerRig {
 	if c.opt != nil {
 		c.opt(&desc.Opt)
 	}
-	port, err := open(&hostKernel{linux: mustLinux(t), host: r.host}, "the host", desc, Options{Multi: c.multi})
+	port, err := open(desc, Options{Multi: c.multi})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	h := &handlerRig{t: t, arena: arena.New(arena.Options{}), port: port, stop: stop, served: make(chan error, 1)}
 	go func() {
-		h.served <- handlers.Serve(ctx, port, d, handlers.Options{Arena: h.arena, Threads: c.threads, Multi: c.multi})
-		f.Close()
+		err := handlers.Serve(ctx, port, d, handlers.Options{Arena: h.arena, Threads: c.threads, Multi: c.multi})
+		h.served <- errors.Join(err, f.Close())
 	}()
+	return h
+}
+
+// serveAt is serveDisk at the rig's host.
+func (r *hostRig) serveAt(path string, c handlerConfig) *handlerRig {
+	r.t.Helper()
+	h := serveDisk(r.t, path, c, func(desc ucmd.Desc, o Options) (*Device, error) {
+		return open(&hostKernel{linux: mustLinux(r.t), host: r.host}, "the host", desc, o)
+	})
 	select {
 	case <-r.exported:
 	case <-time.After(patience):
-		t.Fatal("the device was not exported")
+		r.t.Fatal("the device was not exported")
 	}
 	return h
 }

@@ -1,52 +1,21 @@
 package client
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"syscall"
 	"testing"
 	"time"
 
-	"scstuser/handlers"
-	"scstuser/handlers/arena"
-	"scstuser/handlers/disk"
-	"scstuser/handlers/fileio"
 	"scstuser/internal/nodehost"
 	"scstuser/internal/proc"
 	"scstuser/ucmd"
 )
 
-// serveMounted registers a disk over a file at a mounted node and serves it
-// until leave.
+// serveMounted is serveDisk at a mounted node.
 func serveMounted(t testing.TB, path, image string, c handlerConfig) *handlerRig {
 	t.Helper()
-	f, err := fileio.Open(image, fileio.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := disk.New(f, disk.Options{Name: "disk1"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	desc := ucmd.Desc{
-		Name: "disk1", BlockSize: 512, NonBlocking: c.nonBlocking,
-		Opt: ucmd.Opt{OnFree: uint8(ucmd.OnFreeIgnore), Reuse: uint8(ucmd.ReuseAll), TST: 1, QueueAlg: 1},
-	}
-	if c.opt != nil {
-		c.opt(&desc.Opt)
-	}
-	port, err := Open(path, desc, Options{Multi: c.multi})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	h := &handlerRig{t: t, arena: arena.New(arena.Options{}), port: port, stop: stop, served: make(chan error, 1)}
-	go func() {
-		err := handlers.Serve(ctx, port, d, handlers.Options{Arena: h.arena, Threads: c.threads, Multi: c.multi})
-		h.served <- errors.Join(err, f.Close())
-	}()
-	return h
+	return serveDisk(t, image, c, func(desc ucmd.Desc, o Options) (*Device, error) { return Open(path, desc, o) })
 }
 
 // The client at a node on a real mount, in all its shapes, with clients that

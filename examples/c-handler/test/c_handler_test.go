@@ -3,7 +3,6 @@
 package test
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -36,49 +35,14 @@ func build(t *testing.T) string {
 	return out
 }
 
-// handler is a running ram_handler.
-type handler struct {
-	t      *testing.T
-	cmd    *exec.Cmd
-	stderr bytes.Buffer
-}
-
 // start runs the program until it says that it serves.
-func start(t *testing.T, program string, args ...string) *handler {
+func start(t *testing.T, program string, args ...string) *nodehost.Program {
 	t.Helper()
-	h := &handler{t: t, cmd: exec.Command(program, args...)}
-	h.cmd.Stderr = &h.stderr
-	h.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	out, err := h.cmd.StdoutPipe()
-	if err == nil {
-		err = h.cmd.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if h.cmd.ProcessState == nil {
-			_ = h.cmd.Process.Kill()
-			_ = h.cmd.Wait()
-		}
-	})
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil || !strings.HasPrefix(line, "serving") {
-		t.Fatalf("it says %q, %v, %s", line, err, h.stderr.String())
+	h, line := nodehost.StartProgram(t, exec.Command(program, args...))
+	if !strings.HasPrefix(line, "serving") {
+		t.Fatalf("it says %q", line)
 	}
 	return h
-}
-
-// end sends a signal, if it is one, and returns the exit status.
-func (h *handler) end(sig syscall.Signal) int {
-	h.t.Helper()
-	if sig != 0 {
-		_ = h.cmd.Process.Signal(sig)
-	}
-	kill := time.AfterFunc(20*time.Second, func() { _ = h.cmd.Process.Kill() })
-	defer kill.Stop()
-	_ = h.cmd.Wait()
-	return h.cmd.ProcessState.ExitCode()
 }
 
 // fio --verify over NBD, with one thread and with several; then a clean stop
@@ -91,8 +55,8 @@ func TestVerify(t *testing.T) {
 			h := start(t, program, "-t", threads, "-s", "32", host.Node)
 			host.WaitExport("ram")
 			host.FioVerify(t, "ram", "--rw=randwrite", "--iodepth=16", "--size=32m", "--bssplit=4k/60:12k/20:64k/20", "--blockalign=4k")
-			if status := h.end(syscall.SIGTERM); status != 0 || h.stderr.Len() != 0 {
-				t.Errorf("status %d, %s", status, h.stderr.String())
+			if status := h.End(syscall.SIGTERM); status != 0 || h.Stderr.Len() != 0 {
+				t.Errorf("status %d, %s", status, h.Stderr.String())
 			}
 			host.WaitGone("ram")
 		})
@@ -127,8 +91,8 @@ func TestCopy(t *testing.T) {
 	if got, errno := c.Read(4096, 4096, 0); errno != 0 || !bytes.Equal(got, want[4096:8192]) {
 		t.Errorf("after an error: %v, or other bytes", errno)
 	}
-	if status := h.end(syscall.SIGINT); status != 0 {
-		t.Errorf("status %d, %s", status, h.stderr.String())
+	if status := h.End(syscall.SIGINT); status != 0 {
+		t.Errorf("status %d, %s", status, h.Stderr.String())
 	}
 }
 
@@ -142,7 +106,7 @@ func TestKilledAndRestarted(t *testing.T) {
 		ended := host.Load(t, "ram")
 		time.Sleep(30 * time.Millisecond)
 		killed := time.Now()
-		h.end(syscall.SIGKILL)
+		h.End(syscall.SIGKILL)
 		select {
 		case at := <-ended:
 			if d := at.Sub(killed); d > time.Second {
@@ -162,7 +126,7 @@ func TestHostGoes(t *testing.T) {
 			host := nodehost.Start(t)
 			h := start(t, program, "-t", "3", host.Node)
 			leave(host)
-			status, text := h.end(0), h.stderr.String()
+			status, text := h.End(0), h.Stderr.String()
 			if status != 1 || !strings.HasPrefix(text, "ram_handler: the node is gone: ") || strings.Count(text, "\n") != 1 {
 				t.Errorf("status %d, %q", status, text)
 			}

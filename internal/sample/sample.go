@@ -1,12 +1,14 @@
-package main
+// Package sample reduces repeated measurements to what a table shows: for the
+// benchmarks (internal/nbdbench, internal/nbdscale), whose machines are noisy.
+package sample
 
 import (
 	"slices"
 	"strconv"
 )
 
-// stat is what a list of values comes down to.
-type stat struct {
+// Stat is what a list of values comes down to.
+type Stat struct {
 	// Median is the middle value, or the mean of the two middle ones.
 	Median float64 `json:"median"`
 	// Spread is half the distance from the lowest to the highest value, as a
@@ -14,14 +16,14 @@ type stat struct {
 	Spread float64 `json:"spread"`
 }
 
-// newStat reduces values, which it leaves alone. Without any it is zero.
-func newStat(values []float64) stat {
+// New reduces values, which it leaves alone. Without any it is zero.
+func New(values []float64) Stat {
 	if len(values) == 0 {
-		return stat{}
+		return Stat{}
 	}
 	v := slices.Sorted(slices.Values(values))
 	n := len(v)
-	s := stat{Median: v[n/2]}
+	s := Stat{Median: v[n/2]}
 	if n%2 == 0 {
 		s.Median = (v[n/2-1] + v[n/2]) / 2
 	}
@@ -31,9 +33,9 @@ func newStat(values []float64) stat {
 	return s
 }
 
-// formatValue writes a value with three significant digits, or all digits
+// Format writes a value with three significant digits, or all digits
 // before the point.
-func formatValue(v float64) string {
+func Format(v float64) string {
 	digits := 0
 	switch {
 	case v < 9.995:
@@ -45,6 +47,6 @@ func formatValue(v float64) string {
 }
 
 // String is the median and, in percent, the spread.
-func (s stat) String() string {
-	return formatValue(s.Median) + " ±" + strconv.FormatFloat(s.Spread*100, 'f', 0, 64) + "%"
+func (s Stat) String() string {
+	return Format(s.Median) + " ±" + strconv.FormatFloat(s.Spread*100, 'f', 0, 64) + "%"
 }

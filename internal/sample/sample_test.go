@@ -1,11 +1,11 @@
-package main
+package sample
 
 import (
 	"slices"
 	"testing"
 )
 
-func TestNewStat(t *testing.T) {
+func TestNew(t *testing.T) {
 	tests := []struct {
 		values         []float64
 		median, spread float64
@@ -19,7 +19,7 @@ func TestNewStat(t *testing.T) {
 	}
 	for _, tt := range tests {
 		before := slices.Clone(tt.values)
-		got := newStat(tt.values)
+		got := New(tt.values)
 		if got.Median != tt.median || got.Spread != tt.spread {
 			t.Errorf("%v: got %+v, want %v and %v", tt.values, got, tt.median, tt.spread)
 		}
@@ -29,25 +29,13 @@ func TestNewStat(t *testing.T) {
 	}
 }
 
-func TestFormatValue(t *testing.T) {
+func TestFormat(t *testing.T) {
 	for v, want := range map[float64]string{
 		0: "0.00", 1.234: "1.23", 9.994: "9.99", 9.996: "10.0", 12.34: "12.3",
 		99.94: "99.9", 99.96: "100", 1234.5: "1234", 123456: "123456",
 	} {
-		if got := formatValue(v); got != want {
+		if got := Format(v); got != want {
 			t.Errorf("%v: got %q, want %q", v, got, want)
 		}
-	}
-}
-
-func TestRotated(t *testing.T) {
-	list := []int{1, 2, 3}
-	for n, want := range [][]int{{1, 2, 3}, {2, 3, 1}, {3, 1, 2}, {1, 2, 3}} {
-		if got := rotated(list, n); !slices.Equal(got, want) {
-			t.Errorf("by %d: got %v, want %v", n, got, want)
-		}
-	}
-	if !slices.Equal(list, []int{1, 2, 3}) {
-		t.Errorf("the list was changed to %v", list)
 	}
 }
