@@ -67,25 +67,32 @@ func TestRequestUnreadAtTheEndOfLingerIsAnswered(t *testing.T) {
 	const linger = 50 * time.Millisecond
 	f := newFakeRig(t, fakeTraits{}, Options{Linger: linger})
 	c := f.open(t)
-	const large, count = 64 << 10, 32
+	// More than the socket takes, and too few for sendHalfway, which would have
+	// somebody else wait.
+	const large, count = 2 << 20, halfwayMin - 1
 	var requests []nbdtest.Request
 	for i := range uint64(count) {
 		requests = append(requests, readOf(i, 0, large))
 	}
 	c.SendRequests(requests...)
-	time.Sleep(linger) // it sends now, and can't
+	if errno, cookie := c.ReadReply(); errno != nbdtest.OK || cookie != 0 {
+		t.Fatalf("reply %v to %d", errno, cookie)
+	}
+	// Now it sends the rest of that reply, and can't.
 	c.SendRequests(readOf(count, 0, 512))
 	released := make(chan struct{})
 	go func() {
 		defer close(released)
 		f.unregister()
 	}()
+	f.waitLeaving(t)
 	time.Sleep(2 * linger)
-	for i := range uint64(count) {
+	c.Recv(large)
+	for i := uint64(1); i < count; i++ {
 		switch errno, cookie := c.ReadReply(); {
 		case errno == nbdtest.OK && cookie == i:
 			c.Recv(large)
-		case errno != nbdtest.ESHUTDOWN || cookie != i || i == 0: // those that it had not begun
+		case errno != nbdtest.ESHUTDOWN || cookie != i: // those that it had not begun
 			t.Fatalf("reply %v to %d", errno, cookie)
 		}
 	}
@@ -94,4 +101,25 @@ func TestRequestUnreadAtTheEndOfLingerIsAnswered(t *testing.T) {
 	}
 	c.ExpectClosed()
 	within(t, "the release", func() { <-released })
+}
+
+// waitLeaving returns when every connection knows that it has to come to its
+// end.
+func (f *fakeRig) waitLeaving(t *testing.T) {
+	t.Helper()
+	leaving := func() bool {
+		f.srv.mu.Lock()
+		defer f.srv.mu.Unlock()
+		for cl := range f.srv.clients {
+			if cl.conn == nil || !cl.conn.leaving() {
+				return false
+			}
+		}
+		return true
+	}
+	for end := time.Now().Add(nbdtest.DefaultTimeout); !leaving(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the connections do not leave")
+		}
+	}
 }
