@@ -3,6 +3,7 @@ package powercut
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -36,6 +37,8 @@ type Report struct {
 	// Kept of them hold what somebody promised to be durable, or something
 	// newer.
 	Kept int
+	// Torn of them are not whole, and may be so ([Rules].Tears) or were already.
+	Torn int
 	// Losses describes the first of the wrong ones.
 	Losses []Loss
 }
@@ -43,7 +46,7 @@ type Report struct {
 // String is a line for each loss, or that there is none.
 func (r Report) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d sectors compared, %d of them under a promise, %d lost", r.Sectors, r.Kept+r.Lost, r.Lost)
+	fmt.Fprintf(&b, "%d sectors compared, %d of them under a promise, %d torn, %d lost", r.Sectors, r.Kept+r.Lost, r.Torn, r.Lost)
 	for _, l := range r.Losses {
 		fmt.Fprintf(&b, "\n%v", l)
 	}
@@ -76,9 +79,18 @@ func (j *Journal) Check(image io.ReaderAt) (Report, error) {
 func (j *Journal) checkSector(r *Report, i int, data []byte) {
 	s := &j.sectors[i]
 	v, what := j.identify(i, data)
+	ok := s.legal(v)
+	var bytes []byte
+	if !v.whole() {
+		ok = s.floor == nil && string(data) == string(s.bytes)
+		if !ok && v == torn {
+			ok, what = j.checkTorn(i, data)
+		}
+		bytes = slices.Clone(data)
+	}
 	r.Sectors++
 	switch {
-	case !s.legal(v):
+	case !ok:
 		r.Lost++
 		if len(r.Losses) < maxLosses {
 			r.Losses = append(r.Losses, j.loss(i, what))
@@ -86,7 +98,10 @@ func (j *Journal) checkSector(r *Report, i int, data []byte) {
 	case s.floor != nil:
 		r.Kept++
 	}
-	s.found = v
+	if ok && v == torn {
+		r.Torn++
+	}
+	s.found, s.bytes = v, bytes
 }
 
 // identify says which version a sector's data is, and in words. The caller holds
@@ -97,7 +112,7 @@ func (j *Journal) identify(i int, data []byte) (version, string) {
 	case Zeroes:
 		return zeroed, zeroed.String()
 	case Torn:
-		return torn, fmt.Sprintf("a torn sector (it says generation %d)", stamp.Gen)
+		return torn, torn.String()
 	case Foreign:
 		return foreign, foreign.String()
 	}

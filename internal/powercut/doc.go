@@ -28,7 +28,10 @@
 // a durable request was sent after that one had been acknowledged. So there is
 // one number for each sector, the latest time at which a durable request to it
 // was sent (its floor), and what was acknowledged before is not legal any more.
-// Nothing else is: not half a sector, not another sector's data.
+// Nothing else is, not another sector's data, and not half a sector, unless the
+// server's host is known to send pages to the disk that are being overwritten
+// ([Rules].Tears). Then a sector may consist of parts, each of which would be
+// legal if it were whole (torn.go).
 //
 // WRITE_ZEROES is a write of zeroes. TRIM is too if the disk promises so
 // ([Rules].TrimZeroes); else it may have done it or not, and never makes what was

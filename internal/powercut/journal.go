@@ -14,6 +14,10 @@ type Rules struct {
 	MultiConn bool
 	// TrimZeroes: what was trimmed reads as zeroes.
 	TrimZeroes bool
+	// Tears: a sector that is overwritten on its way to the medium may arrive as
+	// parts of both. Linux's page cache does that unless pages are stable
+	// while they are written back.
+	Tears bool
 }
 
 // Counts are numbers of requests in a run.
@@ -63,8 +67,9 @@ type Journal struct {
 // sector is what is known of one.
 type sector struct {
 	// found is what it held when the run began, or, between Check and Begin,
-	// what Check found.
+	// what Check found; bytes is that literally if found does not say it.
 	found version
+	bytes []byte
 	// history are the ops of this run that may still be found. What a durable op
 	// has replaced was acknowledged before that was sent, so it is known, and
 	// leaves the history, when that becomes durable.
@@ -199,7 +204,7 @@ func (o *Op) replacedBy(other *Op) bool {
 	return o.acknowledged != 0 && o.acknowledged < other.submitted
 }
 
-// legal says whether a sector may hold v. The caller holds mu.
+// legal says whether a sector may hold v, which is whole. The caller holds mu.
 func (s *sector) legal(v version) bool {
 	if v == s.found && s.floor == nil {
 		return true

@@ -85,6 +85,9 @@ const (
 	foreign version = 1<<64 - 2
 )
 
+// whole says that v is all that there is to say of a sector.
+func (v version) whole() bool { return v != torn && v != foreign }
+
 func (v version) String() string {
 	switch v {
 	case zeroed:
