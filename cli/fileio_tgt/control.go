@@ -144,6 +144,7 @@ func (p *program) Snapshot(commands bool) *status.Snapshot {
 	for _, d := range p.disks {
 		device := status.DeviceOf(d.dev, commands)
 		device.File, device.Size, device.ReadOnly = absolute(d.path), d.export.Size(), d.export.ReadOnly()
+		device.Faults = faultStates(d.disk)
 		s.Devices = append(s.Devices, device)
 	}
 	return s

@@ -6,6 +6,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"scstuser/handlers/disk"
+	"scstuser/internal/status"
 )
 
 // faultLog logs what the medium of a device fails to do: a line when that
@@ -38,6 +39,20 @@ var faultTexts = [...][3]string{
 		"writes may be lost; flushes and durable writes still fail, until the program is started again",
 		"",
 	},
+}
+
+// faultStates are a disk's faults in the form of a snapshot.
+func faultStates(d *disk.Disk) []status.Fault {
+	var list []status.Fault
+	for _, f := range d.Faults() {
+		fault := status.Fault{Kind: f.Kind.String(), Present: f.Present, Failed: f.Failed}
+		if f.Failed > 0 {
+			since := f.Since.UTC()
+			fault.Since, fault.Error = &since, f.Err.Error()
+		}
+		list = append(list, fault)
+	}
+	return list
 }
 
 // MediumFault implements disk.FaultObserver.

@@ -80,6 +80,38 @@ type FaultObserver interface {
 	MediumFault(Fault)
 }
 
+// FaultState is what a medium has come to with one kind of fault since its Disk was
+// made.
+type FaultState struct {
+	Kind FaultKind
+	// Present: it has begun, and no command has shown that it is over.
+	Present bool
+	// Failed is how many commands have failed; the rest means something if any
+	// has.
+	Failed uint64
+	// Since is when the fault that is present, or was last, began.
+	Since time.Time
+	// Err is why the last command failed.
+	Err error
+}
+
+// Faults returns the state of each kind of fault, in their order. It may be called
+// by any goroutine at any time, but not by a FaultObserver.
+func (d *Disk) Faults() []FaultState {
+	f := &d.faults
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	states := make([]FaultState, faultKinds)
+	for kind := range states {
+		l := &f.kinds[kind]
+		states[kind] = FaultState{
+			Kind: FaultKind(kind), Present: f.present.Load()&(1<<kind) != 0,
+			Failed: l.before + l.failed, Since: l.began, Err: l.err,
+		}
+	}
+	return states
+}
+
 const (
 	// faultQuiet is how long nothing may have failed before a success ends a
 	// fault: a medium with a few bad blocks does not begin and end one each
@@ -89,8 +121,7 @@ const (
 	faultRepeat = time.Minute
 )
 
-// faults are the faults of a medium. The zero value, without an observer, does
-// nothing.
+// faults are the faults of a medium. The observer may be nil.
 type faults struct {
 	observer FaultObserver
 	now      func() time.Time
@@ -110,14 +141,12 @@ type faultLife struct {
 	lba               uint64
 	located           bool
 	failed            uint64
+	before            uint64 // failed, of all those that have ended
 }
 
 // failed notes that a command failed for err. located: lba is the first block
 // that was not transferred.
 func (f *faults) failed(kind FaultKind, err error, lba uint64, located bool) {
-	if f.observer == nil {
-		return
-	}
 	if errors.Is(err, handlers.ErrLost) {
 		kind, located = FaultLost, false // it may have been lost elsewhere
 	}
@@ -126,7 +155,7 @@ func (f *faults) failed(kind FaultKind, err error, lba uint64, located bool) {
 	l, bit := &f.kinds[kind], uint32(1)<<kind
 	now, phase := f.now(), FaultGoesOn
 	if f.present.Load()&bit == 0 {
-		*l, phase = faultLife{began: now}, FaultBegins
+		*l, phase = faultLife{began: now, before: l.before + l.failed}, FaultBegins
 		f.present.Or(bit)
 	}
 	l.failed++
@@ -169,8 +198,11 @@ func (f *faults) perhapsOver(kinds uint32) {
 	}
 }
 
-// tell calls the observer. The caller holds mu.
+// tell calls the observer, if there is one. The caller holds mu.
 func (f *faults) tell(kind FaultKind, phase FaultPhase) {
+	if f.observer == nil {
+		return
+	}
 	l := &f.kinds[kind]
 	f.observer.MediumFault(Fault{
 		Kind: kind, Phase: phase, Err: l.err, LBA: l.lba, Located: l.located,

@@ -131,6 +131,48 @@ func TestFaultKinds(t *testing.T) {
 	}
 }
 
+// What a disk says of its faults, with an observer or without.
+func TestFaultStates(t *testing.T) {
+	for _, observed := range []bool{true, false} {
+		f, _, c := failing(t)
+		if !observed {
+			f.d.faults.observer = nil
+		}
+		expect := func(want ...FaultState) {
+			t.Helper()
+			if got := f.d.Faults(); !slices.Equal(got, want) {
+				t.Errorf("observed %v: got\n%+v, want\n%+v", observed, got, want)
+			}
+		}
+		none := []FaultState{{Kind: FaultRead}, {Kind: FaultWrite}, {Kind: FaultSpace}, {Kind: FaultLost}}
+		expect(none...)
+
+		var eio error = &osError{syscall.EIO}
+		f.m.block = true
+		f.m.readErr, f.m.syncErr = badFrom(8*512, eio), eio
+		began := c.at
+		f.fails(scsi.SenseReadError.WithInfo(8), cdb(readCmd), nil)
+		c.advance(time.Second)
+		f.fails(scsi.SenseReadError.WithInfo(8), cdb(readCmd), nil)
+		f.fails(scsi.SenseWriteError, cdb(syncCmd), nil)
+		read := FaultState{Kind: FaultRead, Present: true, Failed: 2, Since: began, Err: eio}
+		lost := FaultState{Kind: FaultLost, Present: true, Failed: 1, Since: c.at, Err: eio}
+		expect(read, none[1], none[2], lost)
+
+		f.m.readErr, f.m.syncErr = nil, nil
+		c.advance(faultQuiet)
+		f.good(cdb(readCmd), nil)
+		f.good(cdb(syncCmd), nil)
+		read.Present = false
+		expect(read, none[1], none[2], lost)
+
+		f.m.readErr = badFrom(8*512, eio)
+		f.fails(scsi.SenseReadError.WithInfo(8), cdb(readCmd), nil)
+		read.Present, read.Failed, read.Since = true, 3, c.at
+		expect(read, none[1], none[2], lost)
+	}
+}
+
 // Who goes well waits for no observer.
 func TestFaultsDoNotHoldUpOthers(t *testing.T) {
 	f, _, c := failing(t)

@@ -112,13 +112,16 @@ func (r *rig) startServer() {
 	s, err := proc.Start(context.Background(), proc.FileioTgt{Bin: r.bin}, proc.Config{
 		Files:  []string{r.disk.path, r.healthy},
 		Listen: []proc.Endpoint{proc.Unix(filepath.Join(r.dir, "s"))},
-		Args:   append([]string{"--control=none"}, r.mode.args...),
+		Args:   append([]string{"--control", r.control()}, r.mode.args...),
 	})
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	r.server, r.left = s, false
 }
+
+// control is the server's control socket.
+func (r *rig) control() string { return filepath.Join(r.dir, "c") }
 
 // export is the disk's name.
 func (r *rig) export() string { return filepath.Base(r.disk.path) }
@@ -143,6 +146,7 @@ func (r *rig) end() {
 		return
 	}
 	if !r.t.Failed() {
+		r.checkStatus()
 		if err := r.server.Signal(os.Interrupt); err != nil {
 			r.t.Error(err)
 		}
@@ -265,6 +269,7 @@ func (r *rig) restart(status int) {
 // stop ends the server with SIGTERM.
 func (r *rig) stop(status int) {
 	r.t.Helper()
+	r.checkStatus()
 	if err := r.server.Signal(os.Interrupt); err != nil {
 		r.t.Fatal(err)
 	}

@@ -113,6 +113,11 @@ func (r *rig) Snapshot(commands bool) *Snapshot {
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	d := DeviceOf(r.dev, commands)
 	d.File, d.Size = "/data/disk.img", 64<<20
+	began := start.Add(time.Hour)
+	d.Faults = []Fault{
+		{Kind: "read", Failed: 3, Since: &start, Error: "input/output error"}, {Kind: "write"}, {Kind: "space"},
+		{Kind: "lost", Present: true, Failed: 12, Since: &began, Error: "sync /data/\x1bdisk.img: input/output error"},
+	}
 	for i := range d.Sessions {
 		d.Sessions[i].Since = start.Add(time.Minute)
 	}

@@ -42,6 +42,8 @@ var (
 
 	mSize      = metric("device_size_bytes", "Size of the device.", "device")
 	mBlock     = metric("device_block_size_bytes", "Size of a logical block.", "device")
+	mFault     = metric("device_fault", "1 while the medium fails to do this: read, write, find space, make durable (lost).", "device", "kind")
+	mFailed    = metric("device_failed_commands_total", "Commands that failed because the medium did.", "device", "kind")
 	mSessions  = metric("sessions", "Sessions that are attached to the device.", "device")
 	mInFlight  = metric("commands_in_flight", "Commands and task management functions that are not finished.", "device")
 	mCommands  = metric("commands_total", "SCSI commands that were answered.", "device", "opcode", "result", "sense_key")
@@ -71,7 +73,7 @@ var (
 
 	descriptions = []*prometheus.Desc{
 		mInfo, mStarted, mConnections, mConnLimit, mBuffers, mBuffersMax,
-		mSize, mBlock, mSessions, mInFlight, mCommands, mRead, mWritten, mLatency, mTaskMgmt,
+		mSize, mBlock, mFault, mFailed, mSessions, mInFlight, mCommands, mRead, mWritten, mLatency, mTaskMgmt,
 		mUcmds, mUcmdsHigh, mAsked, mAvoided, mUnjammed, mRejected, mRefused,
 		mOverdue, mHeld, mReleases, mStuck, mAbandoned,
 		mPoolIdle, mPoolTotal, mPoolHits, mPoolMisses, mPoolRefused,
@@ -126,6 +128,14 @@ func (ch sink) device(d *Device) {
 		ch.gauge(mSize, float64(d.Size), d.Name)
 	}
 	ch.gauge(mBlock, float64(d.BlockSize), d.Name)
+	for _, f := range d.Faults {
+		present := 0.0
+		if f.Present {
+			present = 1
+		}
+		ch.gauge(mFault, present, d.Name, f.Kind)
+		ch.count(mFailed, f.Failed, d.Name, f.Kind)
+	}
 	ch.gauge(mSessions, float64(len(d.Sessions)), d.Name)
 	ch.gauge(mInFlight, float64(d.InFlight), d.Name)
 	l := &d.Lifecycle

@@ -104,6 +104,8 @@ func TestMetrics(t *testing.T) {
 		{"buffers_asked_total", "device disk.img subcommand EXEC", 0},
 		{"alloc_mem_avoided_total", "device disk.img", 4},
 		{"ucmds_unjammed_total", "device disk.img", 0},
+		{"device_failed_commands_total", "device disk.img kind read", 3},
+		{"device_failed_commands_total", "device disk.img kind write", 0},
 		{"task_management_functions_total", "device disk.img function lun_reset outcome success", 1},
 		{"pool_hits_total", "device disk.img pool disk.img", 4},
 	} {
@@ -116,6 +118,7 @@ func TestMetrics(t *testing.T) {
 		name, labels string
 		value        float64
 	}{
+		{"device_fault", "device disk.img kind read", 0}, {"device_fault", "device disk.img kind lost", 1},
 		{"commands_in_flight", "device disk.img", 1}, {"sessions", "device disk.img", 1}, {"ucmds", "device disk.img", 2},
 		{"device_size_bytes", "device disk.img", 64 << 20}, {"connections", "", 2}, {"connections_limit", "", 128},
 		{"build_info", "program fileio_tgt version v1 (test)", 1}, {"pool_bytes", "device disk.img pool disk.img", 4096},

@@ -71,6 +71,9 @@ type Device struct {
 	// InFlight counts the commands and task management functions that are
 	// not finished.
 	InFlight int `json:"in_flight"`
+	// Faults are what the medium has failed to do, each kind of which is there
+	// (docs/faults.md); nil: its handler is another program, which knows.
+	Faults []Fault `json:"faults,omitempty"`
 	// Grace is nil for a device that has a handler.
 	Grace     *Grace    `json:"grace,omitempty"`
 	Lifecycle Lifecycle `json:"lifecycle"`
@@ -80,6 +83,21 @@ type Device struct {
 	Sessions []Session `json:"sessions"`
 	// Commands lists the ucmds (rule R73), if that was asked for.
 	Commands []ucmd.Command `json:"commands,omitempty"`
+}
+
+// Fault is a kind of failure of a medium.
+type Fault struct {
+	// Kind is "read", "write", "space" or "lost".
+	Kind string `json:"kind"`
+	// Present: it has begun, and no command has shown that it is over. What is
+	// lost stays so.
+	Present bool `json:"present"`
+	// Failed is how many commands have failed. If any has, Since is when the
+	// fault that is present, or was last, began, and Error what the last one
+	// failed with.
+	Failed uint64     `json:"failed_commands"`
+	Since  *time.Time `json:"since,omitempty"`
+	Error  string     `json:"error,omitempty"`
 }
 
 // Lifecycle are the device's ucmd.Counters.

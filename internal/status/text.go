@@ -47,6 +47,11 @@ func (d *Device) text(b *strings.Builder, now time.Time) {
 	if g := d.Grace; g != nil {
 		t.row("handler", g.text(now))
 	}
+	for _, f := range d.Faults {
+		if f.Failed > 0 {
+			t.row("disk", f.text(now))
+		}
+	}
 	t.row("now", fmt.Sprintf("%d in flight, %d ucmds (highest %d)", d.InFlight, l.Ucmds, l.UcmdsHighest))
 	t.row("data", fmt.Sprintf("%s read, %s written", size(d.Counters.BytesRead), size(d.Counters.BytesWritten)))
 	t.row("buffers", fmt.Sprintf("%d asked for with ALLOC_MEM, %d with EXEC, %d times avoided", l.AllocMem, l.AllocExec, l.AllocAvoided))
@@ -62,6 +67,29 @@ func (d *Device) text(b *strings.Builder, now time.Time) {
 			fmt.Fprintf(b, "    %s\n", c)
 		}
 	}
+}
+
+// faultTexts are what is wrong, and what was.
+var faultTexts = map[string][2]string{
+	"read": {"fails to read", "failed to read"}, "write": {"fails to write", "failed to write"},
+	"space": {"has no space", "had no space"}, "lost": {"writes may be lost", "lost writes"},
+}
+
+// text says what the medium failed to do.
+func (f *Fault) text(now time.Time) string {
+	words, known := faultTexts[f.Kind]
+	if !known { // a newer program's
+		words = [2]string{clean(f.Kind), clean(f.Kind)}
+	}
+	begun := "unknown"
+	if f.Since != nil {
+		begun = seconds(now.Sub(*f.Since).Seconds())
+	}
+	text := words[0] + ", for " + begun
+	if !f.Present {
+		text = words[1] + " " + begun + " ago, and works again"
+	}
+	return fmt.Sprintf("%s; failed commands: %d, the last with: %s", text, f.Failed, clean(f.Error))
 }
 
 // text says what the device waits for.
