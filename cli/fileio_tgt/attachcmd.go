@@ -51,7 +51,10 @@ before you detach it.
                             server wants to know us (default: the system's
                             authorities). With TLS the program stays too
 
-A program that stays detaches the device when it gets SIGTERM or SIGINT.
+A program that stays detaches the device when it gets SIGTERM or SIGINT. What
+was written to a device and is in memory still is sent before it is detached;
+Ctrl-C (another one, if the program stayed) does not wait for that, and what the
+server does not have then is lost.
 `
 
 // attachRequest is a command line of the subcommand.
@@ -167,8 +170,9 @@ func (r *attachRequest) run(stdout io.Writer) error {
 		}
 		r.opt.TLS = cfg
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, hurry, stop := twoSignals()
 	defer stop()
+	r.opt.Hurry = hurry
 	if r.resize {
 		size, err := kernel.Resize(ctx, r.target, r.device, r.opt)
 		if err != nil {
@@ -194,6 +198,30 @@ func (r *attachRequest) run(stdout io.Writer) error {
 	return a.Wait(ctx)
 }
 
+// twoSignals returns a context that the first SIGTERM or SIGINT ends, and a channel
+// that the second one closes.
+func twoSignals() (ctx context.Context, second <-chan struct{}, stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals, hurry := make(chan os.Signal, 2), make(chan struct{})
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	over := make(chan struct{})
+	go func() {
+		for _, heard := range []func(){cancel, func() { close(hurry) }} {
+			select {
+			case <-signals:
+				heard()
+			case <-over:
+				return
+			}
+		}
+	}()
+	return ctx, hurry, func() {
+		signal.Stop(signals)
+		close(over)
+		cancel()
+	}
+}
+
 // detach is the other subcommand.
 func detach(c *cli.Context, stdout io.Writer) error {
 	if c.Bool("help") {
@@ -206,5 +234,7 @@ func detach(c *cli.Context, stdout io.Writer) error {
 	if err := kernel.CheckDevice(device); err != nil {
 		return usagef("%v", err)
 	}
-	return kernel.Detach(device)
+	first, _, stop := twoSignals()
+	defer stop()
+	return kernel.Detach(device, kernel.Options{Hurry: first.Done()})
 }

@@ -72,12 +72,12 @@ func TestLocalDeviceIsLeftAlone(t *testing.T) {
 		t.Fatalf("%T, %d connections", watched, d.connected.Load())
 	}
 	p := &program{local: d}
-	if err := p.detach(); err == nil {
+	if err := p.detach(t.Context()); err == nil {
 		t.Skip("there is an NBD client here, and nothing attached")
 	}
 	watched.Close()
 	_ = watched.Close()
-	if err := p.detach(); err != nil || d.connected.Load() != 0 {
+	if err := p.detach(t.Context()); err != nil || d.connected.Load() != 0 {
 		t.Errorf("%v, %d connections", err, d.connected.Load())
 	}
 	a, b := net.Pipe()

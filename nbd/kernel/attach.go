@@ -32,11 +32,21 @@ type Options struct {
 	// the device then needs this process whatever the other options are, and
 	// Reconnect and Resize are not to be had.
 	Ioctl bool
+	// Hurry, once it is closed, keeps Detach from waiting until the server has
+	// what was written to the device. nil: never.
+	Hurry <-chan struct{}
 	// TLS is what connections are secured with; needed for a Target with TLS.
 	TLS *tls.Config
 	// Log is where is reported what happens later; logrus.StandardLogger() if
 	// nil.
 	Log *logrus.Logger
+}
+
+func (o *Options) log() *logrus.Logger {
+	if o.Log == nil {
+		return logrus.StandardLogger()
+	}
+	return o.Log
 }
 
 // reconnectTimeout is the default of Timeout with Reconnect.
@@ -141,9 +151,7 @@ func attachTo(ctx context.Context, device, export string, opt Options, dial dial
 
 // begin makes the connections and has the kernel attach the device.
 func (a *Attachment) begin(ctx context.Context, index uint32) error {
-	if a.opt.Log == nil {
-		a.opt.Log = logrus.StandardLogger()
-	}
+	a.opt.Log = a.opt.log()
 	if a.opt.Reconnect > 0 && a.opt.Timeout == 0 {
 		a.opt.Timeout = reconnectTimeout
 	}
@@ -264,12 +272,13 @@ func (a *Attachment) Resident() bool {
 	return len(a.relays) > 0 || a.opt.Reconnect > 0 || a.dev != nil
 }
 
-// Detach takes the device out of use, and ends what this process does for it.
+// Detach takes the device out of use, and ends what this process does for it. What
+// programs wrote to it is sent before, but see Options.Hurry.
 func (a *Attachment) Detach() error {
 	if a.dev != nil {
 		return a.Close()
 	}
-	err := a.f.disconnect(a.disk.index)
+	err := a.f.detach(a.disk.index, &a.opt)
 	return errors.Join(err, a.Close())
 }
 
@@ -278,7 +287,7 @@ func (a *Attachment) Detach() error {
 func (a *Attachment) Close() error {
 	var err error
 	if a.dev != nil { // before its relays: what is in flight needs them
-		err = a.dev.Close()
+		err = a.dev.Close(&a.opt)
 	}
 	a.stopRelays()
 	if a.events != nil {

@@ -103,12 +103,12 @@ func (f *family) reconnect(d *disk, fd int) error {
 // disconnect takes a device out of use.
 func (f *family) disconnect(index uint32) error {
 	_, err := f.request(cmdDisconnect, familyVersion, appendU32(nil, attrIndex, index))
-	return explain(index, err)
+	return err
 }
 
 // explain says what a no of the kernel means, and what to do.
 func explain(index uint32, err error) error {
-	name := fmt.Sprintf("/dev/nbd%d", index)
+	name := pathOf(index)
 	switch {
 	case err == nil:
 		return nil
@@ -124,9 +124,13 @@ func explain(index uint32, err error) error {
 	return fmt.Errorf("%s: %w", name, err)
 }
 
-// Detach takes a device out of use, whoever has attached it. Requests that are
-// in flight fail, so it has to be unmounted before.
-func Detach(device string) error {
+// pathOf is where the device with an index is.
+func pathOf(index uint32) string { return fmt.Sprintf("/dev/nbd%d", index) }
+
+// Detach takes a device out of use, whoever has attached it. What programs wrote to
+// it is sent before, unless opt.Hurry is closed; nothing else of opt matters but Log.
+// Requests that are in flight after that fail, so it has to be unmounted before.
+func Detach(device string, opt Options) error {
 	index, err := indexOf(device)
 	if err != nil {
 		return err
@@ -136,7 +140,13 @@ func Detach(device string) error {
 		return err
 	}
 	defer f.Close()
-	return f.disconnect(index)
+	return f.detach(index, &opt)
+}
+
+// detach is Detach on a family.
+func (f *family) detach(index uint32, opt *Options) error {
+	write := func() error { return openAndWriteBack(index) }
+	return detach(index, write, func() error { return f.disconnect(index) }, nil, opt)
 }
 
 // open finds the kernel's NBD client.

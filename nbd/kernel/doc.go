@@ -9,6 +9,7 @@
 //	genl.go      requests and answers on a netlink socket
 //	device.go    the kernel's commands: connect, reconfigure, disconnect
 //	ioctl.go     the kernel's older way, by ioctls on the device
+//	writeback.go what has to leave the page cache before a device is detached
 //	attach.go    all of it in order
 //	resize.go    an export that has grown
 //	watch.go     connections that die, and are made again

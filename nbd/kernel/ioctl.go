@@ -32,6 +32,8 @@ type ioctler interface {
 	ioctl(request uint, arg int) error
 	// size is how many bytes the device has; 0 while it is not attached.
 	size() (int64, error)
+	// writeBack sends what was written to the device.
+	writeBack() error
 	Close() error
 }
 
@@ -51,7 +53,7 @@ type ioctlDevice struct {
 
 // openDevice opens a device for ioctls.
 func openDevice(index uint32) (*ioctlDevice, error) {
-	name := fmt.Sprintf("/dev/nbd%d", index)
+	name := pathOf(index)
 	f, err := os.OpenFile(name, os.O_RDWR, 0)
 	switch {
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENXIO):
@@ -154,26 +156,22 @@ func (d *ioctlDevice) configure(disk *disk, fds []int) error {
 
 // disconnect takes the device out of use, and waits for that.
 func (d *ioctlDevice) disconnect() error {
-	if !d.attached {
-		return nil
-	}
-	select {
-	case <-d.done:
-		return nil
-	default:
-	}
 	// The first is polite to the server, the second need not wait for it.
 	err := errors.Join(d.dev.ioctl(ioctlDisconnect, 0), d.dev.ioctl(ioctlClearSock, 0))
-	if err != nil {
-		return explain(d.index, err)
+	if err == nil {
+		<-d.done
 	}
-	<-d.done
-	return nil
+	return err
 }
 
-// Close disconnects the device, which does not go on without us.
-func (d *ioctlDevice) Close() (err error) {
-	d.closing.Do(func() { err = errors.Join(d.disconnect(), d.dev.Close()) })
+// Close detaches the device, which does not go on without us; see detach.
+func (d *ioctlDevice) Close(opt *Options) (err error) {
+	d.closing.Do(func() {
+		if d.attached {
+			err = detach(d.index, d.dev.writeBack, d.disconnect, d.done, opt)
+		}
+		err = errors.Join(err, d.dev.Close())
+	})
 	return err
 }
 
@@ -182,6 +180,9 @@ type deviceFile struct{ *os.File }
 
 // size implements ioctler.
 func (f deviceFile) size() (int64, error) { return f.Seek(0, io.SeekEnd) }
+
+// writeBack implements ioctler.
+func (f deviceFile) writeBack() error { return writeBack(f.File) }
 
 // ioctl implements ioctler.
 func (f deviceFile) ioctl(request uint, arg int) error {

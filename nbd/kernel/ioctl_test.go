@@ -3,6 +3,7 @@ package kernel
 import (
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -18,6 +19,9 @@ type scriptedDevice struct {
 	heard  [][2]int
 	refuse map[uint]error
 	closed bool
+	// unwritten is why writeBack fails; hangs: it returns after NBD_DO_IT.
+	unwritten error
+	hangs     bool
 
 	over chan struct{} // NBD_DO_IT comes back
 	once sync.Once
@@ -49,6 +53,20 @@ func (s *scriptedDevice) size() (int64, error) {
 		}
 	}
 	return 0, nil
+}
+
+// writtenBack stands for writeBack among the ioctls.
+const writtenBack = -1
+
+func (s *scriptedDevice) writeBack() error {
+	s.mu.Lock()
+	s.heard = append(s.heard, [2]int{writtenBack, 0})
+	s.mu.Unlock()
+	if s.hangs {
+		<-s.over
+		return unix.EIO
+	}
+	return s.unwritten
 }
 
 // finish lets NBD_DO_IT come back.
@@ -95,13 +113,46 @@ func TestIoctlAttach(t *testing.T) {
 	}
 	want := [][2]int{
 		{ioctlSetBlock, 4096}, {ioctlSetBlocks, 256}, {ioctlSetFlags, 1 | int(transMultiConn)}, {ioctlSetTimeout, 2},
-		{ioctlDoIt, 0}, {ioctlDisconnect, 0}, {ioctlClearSock, 0},
+		{ioctlDoIt, 0}, {writtenBack, 0}, {ioctlDisconnect, 0}, {ioctlClearSock, 0},
 	}
 	if !slices.Equal(got[2:], want) {
 		t.Errorf("%x, want %x", got[2:], want)
 	}
 	if err := a.Close(); err != nil {
 		t.Errorf("closed again: %v", err)
+	}
+}
+
+// What was written to the device gets to the server before it is detached, or is
+// said to be lost.
+func TestIoctlDetachWritesBack(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		k    *scriptedDevice
+		want string
+	}{
+		{"the server fails", &scriptedDevice{unwritten: unix.EIO}, "what was written to it last may be lost: input/output error"},
+		{"the server hangs, and somebody is in a hurry", &scriptedDevice{hangs: true}, "may be lost: the server does not have it yet"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			tc.k.over = make(chan struct{})
+			a, err := attachScripted(t, tc.k)
+			if err != nil {
+				t.Fatal(err)
+			}
+			hurry := make(chan struct{})
+			a.opt.Hurry = hurry
+			if tc.k.hangs {
+				time.AfterFunc(20*time.Millisecond, func() { close(hurry) })
+			}
+			if err := a.Detach(); err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("detach: %v", err)
+			}
+			got := tc.k.requests()
+			if last := got[len(got)-3:]; !slices.Equal(last, [][2]int{{writtenBack, 0}, {ioctlDisconnect, 0}, {ioctlClearSock, 0}}) || !tc.k.closed {
+				t.Errorf("%x, closed %v", last, tc.k.closed)
+			}
+		})
 	}
 }
 

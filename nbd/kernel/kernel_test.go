@@ -519,7 +519,7 @@ func TestRealKernel(t *testing.T) {
 		t.Skip("there is an NBD client here")
 	}
 	for _, err := range []error{
-		Detach("/dev/nbd0"),
+		Detach("/dev/nbd0", Options{}),
 		func() error {
 			_, err := AttachLocal(t.Context(), nil, "", "/dev/nbd0", Options{})
 			return err

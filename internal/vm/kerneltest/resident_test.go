@@ -1,8 +1,10 @@
 package kerneltest
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -109,6 +111,8 @@ func (g *guest) restart(t *testing.T, connections int, end func(*proc.Server) er
 
 // ioctlWay is the kernel's older interface.
 func (g *guest) ioctlWay(t *testing.T) {
+	t.Run("written back", g.writtenBack)
+	t.Run("hurry", g.hurry)
 	img := image(t, diskSize)
 	s := serve(t, proc.Config{Files: []string{img}})
 	where := uri(t, s, img)
@@ -123,4 +127,94 @@ func (g *guest) ioctlWay(t *testing.T) {
 		g.sizes(t, d) // still
 		g.sh(t, "! fileio_tgt attach --resize '%s' /dev/nbd0 2>/tmp/err; grep -q 'not by netlink' /tmp/err || { cat /tmp/err; exit 1; }", where)
 	})
+}
+
+// writtenBack: what a program has written to the device without a sync is at the
+// server when the device is detached. The kernel sees to that when the device is
+// closed for the last time, and somebody has it open here: our own program, as the
+// older interface wants it, or another one.
+func (g *guest) writtenBack(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		run  func(t *testing.T, uri, write string)
+	}{
+		{"SIGTERM, ioctl", func(t *testing.T, uri, write string) {
+			g.attachResident(t, "--ioctl", uri) // and its end
+			g.sh(t, "%s", write)
+		}},
+		{"detach, ioctl", func(t *testing.T, uri, write string) {
+			p, err := g.Start(vm.Command{Args: []string{"fileio_tgt", "attach", "--ioctl", uri, "/dev/nbd0"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			g.until(t, "the device is attached", func() bool { return strings.Contains(p.Stdout(), "is attached") })
+			g.sh(t, "%s; fileio_tgt detach /dev/nbd0", write)
+			ctx, cancel := context.WithTimeout(t.Context(), within)
+			defer cancel()
+			if _, err := p.Wait(ctx); err != nil {
+				t.Error(err)
+			}
+		}},
+		{"detach, netlink, open elsewhere", func(t *testing.T, uri, write string) {
+			g.sh(t, "fileio_tgt attach '%s' /dev/nbd0; exec 3</dev/nbd0; %s; fileio_tgt detach /dev/nbd0", uri, write)
+		}},
+	} {
+		const size = 8 << 20
+		img := image(t, size)
+		s := serve(t, proc.Config{Files: []string{img}})
+		t.Run(tc.name, func(t *testing.T) { tc.run(t, uri(t, s, img), fmt.Sprintf("yes | head -c %d >/dev/nbd0", size)) })
+		got, err := os.ReadFile(img)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := bytes.Repeat([]byte("y\n"), size/2); !bytes.Equal(got, want) {
+			same := 0
+			for same < len(got) && got[same] == want[same] {
+				same++
+			}
+			t.Errorf("%s: of %d bytes the server has the first %d", tc.name, size, same)
+		}
+	}
+}
+
+// hurry: a server that hangs keeps nobody from detaching the device, who is told what
+// that costs.
+func (g *guest) hurry(t *testing.T) {
+	img := image(t, 8<<20)
+	s := serve(t, proc.Config{Files: []string{img}})
+	p, err := g.Start(vm.Command{Args: []string{"fileio_tgt", "attach", "--ioctl", uri(t, s, img), "/dev/nbd0"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.until(t, "the device is attached", func() bool { return strings.Contains(p.Stdout(), "is attached") })
+	g.sh(t, "cat /dev/nbd0 >/dev/null") // or a short write would have to read
+	signal := func(sig syscall.Signal) {
+		t.Helper()
+		if err := p.Signal(t.Context(), sig); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := s.Signal(syscall.SIGCONT); err != nil {
+			t.Error(err)
+		}
+	}()
+	g.sh(t, "yes | head -c 1000000 >/dev/nbd0")
+	signal(syscall.SIGTERM)
+	g.until(t, "people are told what takes time", func() bool { return strings.Contains(p.Stderr(), "is being sent") })
+	select {
+	case <-p.Done():
+		t.Errorf("it did not wait for the server: %s", p.Stderr())
+	default:
+	}
+	signal(syscall.SIGTERM)
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	if _, err := p.Wait(ctx); err == nil || !strings.Contains(p.Stderr(), "what was written to it last may be lost") {
+		t.Errorf("%v: %s", err, p.Stderr())
+	}
+	g.sh(t, "test ! -e /sys/block/nbd0/pid")
 }
