@@ -53,7 +53,7 @@ func (s *fileSender) try(fd uintptr) {
 		switch {
 		case err == unix.EINTR:
 			continue
-		case err == unix.EAGAIN, gone(err): // not the file's doing
+		case err == unix.EAGAIN, err != nil && gone(err): // not the file's doing
 			s.errn = err.(syscall.Errno)
 		case err != nil || n == 0:
 			s.errn = readAll(int(fd), s.part, s.off)

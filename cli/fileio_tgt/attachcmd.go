@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -26,7 +27,7 @@ const attachHelp = `fileio_tgt attach makes an NBD export a block device of this
 
 usage: fileio_tgt attach [OPTIONS] URI DEVICE
        fileio_tgt attach --resize [OPTIONS] URI DEVICE
-       fileio_tgt detach DEVICE
+       fileio_tgt detach [--write_back_timeout TIME] DEVICE
 
 URI is nbd://HOST[:PORT]/EXPORT or nbd+unix:///EXPORT?socket=PATH, of whatever
 NBD server; nbds:// and nbds+unix:// are with TLS. DEVICE is /dev/nbd0, say.
@@ -51,10 +52,14 @@ before you detach it.
                             server wants to know us (default: the system's
                             authorities). With TLS the program stays too
 
-A program that stays detaches the device when it gets SIGTERM or SIGINT. What
-was written to a device and is in memory still is sent before it is detached;
-Ctrl-C (another one, if the program stayed) does not wait for that, and what the
-server does not have then is lost.
+  --write_back_timeout TIME what was written to the device and is in memory
+                            still is sent before it is detached, if detach or
+                            --ioctl does that. Give that up when the server has
+                            done nothing for this long (default: 30s; 0: at
+                            once). What it does not have then is lost
+
+A program that stays detaches the device when it gets SIGTERM or SIGINT. A second
+one (for detach, the first) gives up at once what is still to be sent.
 `
 
 // attachRequest is a command line of the subcommand.
@@ -72,7 +77,9 @@ func newAttachApp(name string, stdout io.Writer) *cli.App {
 	app := &cli.App{
 		Name: name, Writer: stdout,
 		HideHelp: true, HideHelpCommand: true, HideVersion: true,
-		Flags: []cli.Flag{&cli.BoolFlag{Name: "help", Aliases: []string{"h"}}},
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "help", Aliases: []string{"h"}}, &cli.StringFlag{Name: writeBackOption},
+		},
 		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
 			return usagef("%s %s: %v; %s %s --help lists the options", programName, name, err, programName, name)
 		},
@@ -105,7 +112,7 @@ func newAttachApp(name string, stdout io.Writer) *cli.App {
 func readAttachRequest(c *cli.Context) (*attachRequest, error) {
 	req := &attachRequest{
 		help: c.Bool("help"), certificates: c.String("tls_certificates"), resize: c.Bool("resize"),
-		opt: kernel.Options{Connections: 1, Ioctl: c.Bool("ioctl")},
+		opt: kernel.Options{Connections: 1, Ioctl: c.Bool("ioctl"), WriteBack: defaultWriteBack},
 	}
 	if req.help {
 		return req, nil
@@ -114,14 +121,13 @@ func readAttachRequest(c *cli.Context) (*attachRequest, error) {
 		name string
 		v    value
 	}{
+		{writeBackOption, writeBackValue(&req.opt)},
 		{"connections", intValue{&req.opt.Connections, 1, 64}},
 		{"timeout", durationValue{p: &req.opt.Timeout, min: time.Second, max: 24 * time.Hour, zeroOK: true}},
 		{"reconnect", durationValue{p: &req.opt.Reconnect, min: time.Second, max: 24 * time.Hour, zeroOK: true}},
 	} {
-		if text := c.String(o.name); text != "" {
-			if err := o.v.set(text); err != nil {
-				return nil, usagef("--%s %s: %v", o.name, shellQuote(text), err)
-			}
+		if err := setOption(c, o.name, o.v); err != nil {
+			return nil, err
 		}
 	}
 	switch {
@@ -147,6 +153,28 @@ func readAttachRequest(c *cli.Context) (*attachRequest, error) {
 	return req, nil
 }
 
+// writeBackOption is one of attach and detach.
+const (
+	writeBackOption  = "write_back_timeout"
+	defaultWriteBack = 30 * time.Second
+)
+
+func writeBackValue(opt *kernel.Options) value {
+	return durationValue{p: &opt.WriteBack, min: time.Second, max: 24 * time.Hour, zeroOK: true}
+}
+
+// setOption reads an option, if it is given.
+func setOption(c *cli.Context, name string, v value) error {
+	text := c.String(name)
+	if text == "" {
+		return nil
+	}
+	if err := v.set(text); err != nil {
+		return usagef("--%s %s: %v", name, shellQuote(text), err)
+	}
+	return nil
+}
+
 // wantArgs requires just these arguments behind the options.
 func wantArgs(c *cli.Context, name string, args ...string) error {
 	for _, arg := range c.Args().Slice() {
@@ -170,9 +198,18 @@ func (r *attachRequest) run(stdout io.Writer) error {
 		}
 		r.opt.TLS = cfg
 	}
-	ctx, hurry, stop := twoSignals()
+	heard, stop := signals(2)
 	defer stop()
-	r.opt.Hurry = hurry
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-heard[0]:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	r.opt.Hurry = heard[1]
 	if r.resize {
 		size, err := kernel.Resize(ctx, r.target, r.device, r.opt)
 		if err != nil {
@@ -193,33 +230,31 @@ func (r *attachRequest) run(stdout io.Writer) error {
 		text += "it needs this program; stop with Ctrl-C, which detaches it\n"
 	}
 	if err := writeAll(stdout, text); err != nil {
-		return fmt.Errorf("%w; the device was detached again: %w", err, a.Detach())
+		return errors.Join(fmt.Errorf("%w; the device is detached again", err), a.Detach())
 	}
 	return a.Wait(ctx)
 }
 
-// twoSignals returns a context that the first SIGTERM or SIGINT ends, and a channel
-// that the second one closes.
-func twoSignals() (ctx context.Context, second <-chan struct{}, stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	signals, hurry := make(chan os.Signal, 2), make(chan struct{})
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	over := make(chan struct{})
+// signals returns channels, of which each SIGTERM or SIGINT closes another one; the
+// one behind the last ends the program, as if nobody had asked.
+func signals(n int) (heard []chan struct{}, stop func()) {
+	for range n {
+		heard = append(heard, make(chan struct{}))
+	}
+	come, over := make(chan os.Signal, n), make(chan struct{})
+	signal.Notify(come, os.Interrupt, syscall.SIGTERM)
 	go func() {
-		for _, heard := range []func(){cancel, func() { close(hurry) }} {
+		defer signal.Stop(come)
+		for _, c := range heard {
 			select {
-			case <-signals:
-				heard()
+			case <-come:
+				close(c)
 			case <-over:
 				return
 			}
 		}
 	}()
-	return ctx, hurry, func() {
-		signal.Stop(signals)
-		close(over)
-		cancel()
-	}
+	return heard, func() { close(over) }
 }
 
 // detach is the other subcommand.
@@ -234,7 +269,12 @@ func detach(c *cli.Context, stdout io.Writer) error {
 	if err := kernel.CheckDevice(device); err != nil {
 		return usagef("%v", err)
 	}
-	first, _, stop := twoSignals()
+	opt := kernel.Options{WriteBack: defaultWriteBack}
+	if err := setOption(c, writeBackOption, writeBackValue(&opt)); err != nil {
+		return err
+	}
+	heard, stop := signals(1)
 	defer stop()
-	return kernel.Detach(device, kernel.Options{Hurry: first.Done()})
+	opt.Hurry = heard[0]
+	return kernel.Detach(device, opt)
 }

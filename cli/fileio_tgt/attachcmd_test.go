@@ -20,6 +20,8 @@ func TestAttachCommandLines(t *testing.T) {
 		{"attach nbd://h /dev/sda", "no device of the kernel's NBD client"},
 		{"attach nbd://h /dev/nbd0 --timeout 5", "put options before them"},
 		{"attach --timeout soon nbd://h /dev/nbd0", "--timeout soon: must be a time"},
+		{"attach --write_back_timeout soon nbd://h /dev/nbd0", "--write_back_timeout soon: must be a time"},
+		{"detach --write_back_timeout soon /dev/nbd0", "--write_back_timeout soon: must be a time"},
 		{"attach --connections 0 nbd://h /dev/nbd0", "--connections 0: must be a whole number from 1 to 64"},
 		{"attach --tls_certificates /d nbd://h /dev/nbd0", "write nbds://"},
 		{"attach --ioctl --reconnect 5 nbd://h /dev/nbd0", "--ioctl and --reconnect"},
@@ -72,12 +74,12 @@ func TestLocalDeviceIsLeftAlone(t *testing.T) {
 		t.Fatalf("%T, %d connections", watched, d.connected.Load())
 	}
 	p := &program{local: d}
-	if err := p.detach(t.Context()); err == nil {
+	if err := p.detach(); err == nil {
 		t.Skip("there is an NBD client here, and nothing attached")
 	}
 	watched.Close()
 	_ = watched.Close()
-	if err := p.detach(t.Context()); err != nil || d.connected.Load() != 0 {
+	if err := p.detach(); err != nil || d.connected.Load() != 0 {
 		t.Errorf("%v, %d connections", err, d.connected.Load())
 	}
 	a, b := net.Pipe()

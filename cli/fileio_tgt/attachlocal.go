@@ -33,12 +33,13 @@ func (p *program) attach(ctx context.Context) error {
 	return a.Close() // the device goes on
 }
 
-// detach ends that. The device's last requests are served meanwhile, until ctx ends.
-func (p *program) detach(ctx context.Context) error {
+// detach ends that. The device's last requests are served meanwhile. What somebody
+// wrote who has not closed it is not waited for: the disk may hang.
+func (p *program) detach() error {
 	if p.local == nil || p.local.connected.Load() == 0 {
 		return nil
 	}
-	return kernel.Detach(p.local.device, kernel.Options{Hurry: ctx.Done(), Log: p.log})
+	return kernel.Detach(p.local.device, kernel.Options{Log: p.log})
 }
 
 // watch counts a connection.

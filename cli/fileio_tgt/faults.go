@@ -47,8 +47,8 @@ func faultStates(d *disk.Disk) []status.Fault {
 	for _, f := range d.Faults() {
 		fault := status.Fault{Kind: f.Kind.String(), Present: f.Present, Failed: f.Failed}
 		if f.Failed > 0 {
-			since := f.Since.UTC()
-			fault.Since, fault.Error = &since, f.Err.Error()
+			since, last := f.Since.UTC(), f.Last.UTC()
+			fault.Since, fault.Last, fault.Error = &since, &last, f.Err.Error()
 		}
 		list = append(list, fault)
 	}

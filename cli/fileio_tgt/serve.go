@@ -229,7 +229,7 @@ func (p *program) Shutdown(ctx context.Context) error {
 // release undoes what was done, as far as it was: clients first, then the
 // handlers, the devices and the media.
 func (p *program) release(ctx context.Context) error {
-	errs := []error{p.detach(ctx), p.server.Shutdown(ctx)}
+	errs := []error{p.detach(), p.server.Shutdown(ctx)}
 	for _, l := range p.opened {
 		_ = l.Close() // one that was never served from
 	}

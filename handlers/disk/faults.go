@@ -89,14 +89,16 @@ type FaultState struct {
 	// Failed is how many commands have failed; the rest means something if any
 	// has.
 	Failed uint64
-	// Since is when the fault that is present, or was last, began.
-	Since time.Time
-	// Err is why the last command failed.
+	// Since is when the fault that is present, or was last, began; Last when
+	// the last command failed.
+	Since, Last time.Time
+	// Err is why that one failed.
 	Err error
 }
 
 // Faults returns the state of each kind of fault, in their order. It may be called
-// by any goroutine at any time, but not by a FaultObserver.
+// by any goroutine at any time, but not by a FaultObserver: it waits for the one that
+// is being told of an event.
 func (d *Disk) Faults() []FaultState {
 	f := &d.faults
 	f.mu.Lock()
@@ -106,7 +108,7 @@ func (d *Disk) Faults() []FaultState {
 		l := &f.kinds[kind]
 		states[kind] = FaultState{
 			Kind: FaultKind(kind), Present: f.present.Load()&(1<<kind) != 0,
-			Failed: l.before + l.failed, Since: l.began, Err: l.err,
+			Failed: l.before + l.failed, Since: l.began, Last: l.last, Err: l.err,
 		}
 	}
 	return states

@@ -155,8 +155,8 @@ func TestFaultStates(t *testing.T) {
 		c.advance(time.Second)
 		f.fails(scsi.SenseReadError.WithInfo(8), cdb(readCmd), nil)
 		f.fails(scsi.SenseWriteError, cdb(syncCmd), nil)
-		read := FaultState{Kind: FaultRead, Present: true, Failed: 2, Since: began, Err: eio}
-		lost := FaultState{Kind: FaultLost, Present: true, Failed: 1, Since: c.at, Err: eio}
+		read := FaultState{Kind: FaultRead, Present: true, Failed: 2, Since: began, Last: c.at, Err: eio}
+		lost := FaultState{Kind: FaultLost, Present: true, Failed: 1, Since: c.at, Last: c.at, Err: eio}
 		expect(read, none[1], none[2], lost)
 
 		f.m.readErr, f.m.syncErr = nil, nil
@@ -168,7 +168,7 @@ func TestFaultStates(t *testing.T) {
 
 		f.m.readErr = badFrom(8*512, eio)
 		f.fails(scsi.SenseReadError.WithInfo(8), cdb(readCmd), nil)
-		read.Present, read.Failed, read.Since = true, 3, c.at
+		read.Present, read.Failed, read.Since, read.Last = true, 3, c.at, c.at
 		expect(read, none[1], none[2], lost)
 	}
 }

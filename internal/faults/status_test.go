@@ -2,6 +2,7 @@ package faults
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
@@ -22,29 +23,45 @@ func (r *rig) checkStatus() {
 	if strings.HasPrefix(r.mode.name, hosted.name) {
 		return
 	}
+	// What hung may just have been let go, and the log comes through a pipe.
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		problem := r.compareStatus()
+		if problem == nil {
+			return
+		}
+		if time.Now().After(end) {
+			r.t.Error(problem)
+			return
+		}
+	}
+}
+
+// compareStatus asks for the status, and says how it differs from the log.
+func (r *rig) compareStatus() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	c := status.NewClient(r.control())
 	defer c.Close()
 	s, err := c.Status(ctx, false)
 	if err != nil {
-		r.t.Error(err)
-		return
+		return err
 	}
+	log := r.server.Output()
 	for _, d := range s.Devices {
 		if len(d.Faults) != len(faultLines) {
-			r.t.Errorf("device %s has the faults %+v", d.Name, d.Faults)
+			return fmt.Errorf("device %s has the faults %+v", d.Name, d.Faults)
 		}
 		for _, f := range d.Faults {
 			lines := faultLines[f.Kind]
-			began, ended := lines.begins.count(r.server.Output()), lines.ends.count(r.server.Output())
+			began, ended := lines.begins.count(log), lines.ends.count(log)
 			if d.Name != r.export() {
 				began, ended = 0, 0
 			}
-			told := (f.Failed > 0) == (f.Since != nil) && (f.Failed > 0) == (f.Error != "")
+			told := (f.Failed > 0) == (f.Since != nil && f.Last != nil && f.Error != "")
 			if !told || (f.Failed > 0) != (began > 0) || f.Present != (began > ended) {
-				r.t.Errorf("device %s, %d begun and %d ended: %+v", d.Name, began, ended, f)
+				return fmt.Errorf("device %s, %d begun and %d ended: %+v", d.Name, began, ended, f)
 			}
 		}
 	}
+	return nil
 }

@@ -36,25 +36,26 @@ func (j *Journal) checkTorn(i int, data []byte) (ok bool, what string) {
 // from its start. all: there is nothing else in it. The caller holds mu.
 func (j *Journal) takeApart(i int, data []byte) (parts []part, all bool) {
 	s := &j.sectors[i]
-	legal := map[version][]byte{}
+	var versions []version
 	if s.floor == nil {
-		legal[s.found] = s.bytes
-		if s.found.whole() {
-			legal[s.found] = j.contents(i, s.found)
-		}
+		versions = append(versions, s.found)
 	}
 	for _, op := range s.history {
-		legal[op.leaves()] = j.contents(i, op.leaves())
+		versions = append(versions, op.leaves())
+	}
+	legal := make([][]byte, len(versions))
+	for k, v := range versions {
+		legal[k] = j.contents(i, v)
 	}
 	for at := 0; at < len(data); {
 		longest := part{end: at}
-		for v, b := range legal {
+		for k, b := range legal {
 			end := at
 			for end < len(data) && data[end] == b[end] {
 				end++
 			}
 			if end > longest.end {
-				longest = part{v, end}
+				longest = part{versions[k], end}
 			}
 		}
 		if longest.end == at || len(parts) == maxParts {
@@ -65,8 +66,12 @@ func (j *Journal) takeApart(i int, data []byte) (parts []part, all bool) {
 	return parts, true
 }
 
-// contents is a whole sector of a version. The caller holds mu.
+// contents is what a sector of a version holds, which is legal there. The caller
+// holds mu.
 func (j *Journal) contents(i int, v version) []byte {
+	if !v.whole() {
+		return j.sectors[i].bytes
+	}
 	b := make([]byte, SectorSize)
 	if v != zeroed {
 		Stamp{ID: j.id, Sector: uint64(i), Gen: uint64(v)}.Encode(b)

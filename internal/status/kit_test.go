@@ -114,9 +114,10 @@ func (r *rig) Snapshot(commands bool) *Snapshot {
 	d := DeviceOf(r.dev, commands)
 	d.File, d.Size = "/data/disk.img", 64<<20
 	began := start.Add(time.Hour)
+	last := began.Add(58 * time.Minute)
 	d.Faults = []Fault{
-		{Kind: "read", Failed: 3, Since: &start, Error: "input/output error"}, {Kind: "write"}, {Kind: "space"},
-		{Kind: "lost", Present: true, Failed: 12, Since: &began, Error: "sync /data/\x1bdisk.img: input/output error"},
+		{Kind: "read", Failed: 3, Since: &start, Last: &last, Error: "input/output error"}, {Kind: "write"}, {Kind: "space"},
+		{Kind: "lost", Present: true, Failed: 12, Since: &began, Last: &last, Error: "sync /data/\x1bdisk.img: input/output error"},
 	}
 	for i := range d.Sessions {
 		d.Sessions[i].Since = start.Add(time.Minute)

@@ -93,10 +93,11 @@ type Fault struct {
 	// lost stays so.
 	Present bool `json:"present"`
 	// Failed is how many commands have failed. If any has, Since is when the
-	// fault that is present, or was last, began, and Error what the last one
-	// failed with.
+	// fault that is present, or was last, began, Last when the last command
+	// failed, and Error what with.
 	Failed uint64     `json:"failed_commands"`
 	Since  *time.Time `json:"since,omitempty"`
+	Last   *time.Time `json:"last,omitempty"`
 	Error  string     `json:"error,omitempty"`
 }
 

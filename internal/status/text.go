@@ -81,13 +81,15 @@ func (f *Fault) text(now time.Time) string {
 	if !known { // a newer program's
 		words = [2]string{clean(f.Kind), clean(f.Kind)}
 	}
-	begun := "unknown"
-	if f.Since != nil {
-		begun = seconds(now.Sub(*f.Since).Seconds())
+	ago := func(at *time.Time) string {
+		if at == nil { // a program that does not tell
+			return "some time"
+		}
+		return seconds(now.Sub(*at).Seconds())
 	}
-	text := words[0] + ", for " + begun
+	text := words[0] + ", for " + ago(f.Since)
 	if !f.Present {
-		text = words[1] + " " + begun + " ago, and works again"
+		text = words[1] + " until " + ago(f.Last) + " ago, and works again"
 	}
 	return fmt.Sprintf("%s; failed commands: %d, the last with: %s", text, f.Failed, clean(f.Error))
 }

@@ -32,8 +32,13 @@ type Options struct {
 	// the device then needs this process whatever the other options are, and
 	// Reconnect and Resize are not to be had.
 	Ioctl bool
-	// Hurry, once it is closed, keeps Detach from waiting until the server has
-	// what was written to the device. nil: never.
+	// WriteBack is for how long the server may do nothing while it is sent what
+	// was written to the device, before that is detached: if it does not go on,
+	// that is lost, and Detach says so. 0: it is not sent. A device that is
+	// attached by netlink needs that only if somebody has it open, and only
+	// the function Detach does it.
+	WriteBack time.Duration
+	// Hurry, once it is closed, ends that wait. nil: it is never closed.
 	Hurry <-chan struct{}
 	// TLS is what connections are secured with; needed for a Target with TLS.
 	TLS *tls.Config
@@ -163,14 +168,20 @@ func (a *Attachment) begin(ctx context.Context, index uint32) error {
 	if a.disk, err = a.info.disk(index, a.opt); err != nil {
 		return err
 	}
-	fds := make([]int, len(files))
-	for i, c := range files {
-		fds[i] = int(c.Fd())
-	}
 	if a.dev != nil {
-		return a.dev.connect(&a.disk, fds)
+		sockets := files
+		files = nil
+		return a.dev.connect(&a.disk, sockets)
 	}
-	return a.f.connect(&a.disk, fds)
+	return a.f.connect(&a.disk, descriptors(files))
+}
+
+func descriptors(files []*os.File) []int {
+	fds := make([]int, len(files))
+	for i, f := range files {
+		fds[i] = int(f.Fd())
+	}
+	return fds
 }
 
 func closeAll(files *[]*os.File) {
@@ -272,13 +283,13 @@ func (a *Attachment) Resident() bool {
 	return len(a.relays) > 0 || a.opt.Reconnect > 0 || a.dev != nil
 }
 
-// Detach takes the device out of use, and ends what this process does for it. What
-// programs wrote to it is sent before, but see Options.Hurry.
+// Detach takes the device out of use, and ends what this process does for it. See
+// Options.WriteBack for what programs wrote to it.
 func (a *Attachment) Detach() error {
 	if a.dev != nil {
 		return a.Close()
 	}
-	err := a.f.detach(a.disk.index, &a.opt)
+	err := a.f.disconnect(a.disk.index)
 	return errors.Join(err, a.Close())
 }
 

@@ -103,7 +103,7 @@ func (f *family) reconnect(d *disk, fd int) error {
 // disconnect takes a device out of use.
 func (f *family) disconnect(index uint32) error {
 	_, err := f.request(cmdDisconnect, familyVersion, appendU32(nil, attrIndex, index))
-	return err
+	return explain(index, err)
 }
 
 // explain says what a no of the kernel means, and what to do.
@@ -128,7 +128,7 @@ func explain(index uint32, err error) error {
 func pathOf(index uint32) string { return fmt.Sprintf("/dev/nbd%d", index) }
 
 // Detach takes a device out of use, whoever has attached it. What programs wrote to
-// it is sent before, unless opt.Hurry is closed; nothing else of opt matters but Log.
+// it is sent before; see Options.WriteBack, and only Hurry and Log matter besides.
 // Requests that are in flight after that fail, so it has to be unmounted before.
 func Detach(device string, opt Options) error {
 	index, err := indexOf(device)
@@ -140,13 +140,11 @@ func Detach(device string, opt Options) error {
 		return err
 	}
 	defer f.Close()
-	return f.detach(index, &opt)
-}
-
-// detach is Detach on a family.
-func (f *family) detach(index uint32, opt *Options) error {
-	write := func() error { return openAndWriteBack(index) }
-	return detach(index, write, func() error { return f.disconnect(index) }, nil, opt)
+	lost := awaitWritten(index, func() error { return openAndWriteBack(index) }, &opt)
+	if err := f.disconnect(index); err != nil {
+		return err
+	}
+	return explainLost(index, lost)
 }
 
 // open finds the kernel's NBD client.

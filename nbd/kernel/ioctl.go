@@ -48,6 +48,7 @@ type ioctlDevice struct {
 	err  error
 
 	attached bool // connect has succeeded
+	sockets  []*os.File
 	closing  sync.Once
 }
 
@@ -66,8 +67,11 @@ func openDevice(index uint32) (*ioctlDevice, error) {
 	return &ioctlDevice{index: index, dev: deviceFile{f}, done: make(chan struct{})}, nil
 }
 
-// connect gives the kernel a device's sockets and has it attached.
-func (d *ioctlDevice) connect(disk *disk, fds []int) error {
+// connect gives the kernel a device's sockets and has it attached. It takes the
+// sockets over.
+func (d *ioctlDevice) connect(disk *disk, sockets []*os.File) error {
+	d.sockets = sockets
+	fds := descriptors(sockets)
 	set := make(chan error, 1)
 	go d.run(disk, fds, set)
 	if err := <-set; err != nil {
@@ -124,6 +128,8 @@ func (d *ioctlDevice) run(disk *disk, fds []int, set chan<- error) {
 	}
 	set <- nil
 	d.err = d.dev.ioctl(ioctlDoIt, 0)
+	// What is in flight on connections that have ended would be for ever.
+	_ = d.dev.ioctl(ioctlClearSock, 0)
 }
 
 // configure is all before NBD_DO_IT. The sockets come first: a device that is in
@@ -154,22 +160,36 @@ func (d *ioctlDevice) configure(disk *disk, fds []int) error {
 	return nil
 }
 
-// disconnect takes the device out of use, and waits for that.
-func (d *ioctlDevice) disconnect() error {
-	// The first is polite to the server, the second need not wait for it.
-	err := errors.Join(d.dev.ioctl(ioctlDisconnect, 0), d.dev.ioctl(ioctlClearSock, 0))
-	if err == nil {
+// detach has what was written to the device sent, and takes it out of use.
+func (d *ioctlDevice) detach(opt *Options) error {
+	lost := awaitWritten(d.index, d.dev.writeBack, opt)
+	if errors.Is(lost, errGivenUp) {
+		// The kernel may be waiting for the server to read, and waits for that
+		// before it lets go.
+		for _, s := range d.sockets {
+			_ = unix.Shutdown(int(s.Fd()), unix.SHUT_RDWR)
+		}
+	}
+	select {
+	case <-d.done:
+	default:
+		// The first is polite to the server, the second need not wait for it.
+		err := errors.Join(d.dev.ioctl(ioctlDisconnect, 0), d.dev.ioctl(ioctlClearSock, 0))
+		if err != nil {
+			return explain(d.index, err)
+		}
 		<-d.done
 	}
-	return err
+	return explainLost(d.index, lost)
 }
 
-// Close detaches the device, which does not go on without us; see detach.
+// Close detaches the device, which does not go on without us.
 func (d *ioctlDevice) Close(opt *Options) (err error) {
 	d.closing.Do(func() {
 		if d.attached {
-			err = detach(d.index, d.dev.writeBack, d.disconnect, d.done, opt)
+			err = d.detach(opt)
 		}
+		closeAll(&d.sockets)
 		err = errors.Join(err, d.dev.Close())
 	})
 	return err

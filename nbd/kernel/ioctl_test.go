@@ -19,9 +19,8 @@ type scriptedDevice struct {
 	heard  [][2]int
 	refuse map[uint]error
 	closed bool
-	// unwritten is why writeBack fails; hangs: it returns after NBD_DO_IT.
-	unwritten error
-	hangs     bool
+	// write is called by writeBack.
+	write func() error
 
 	over chan struct{} // NBD_DO_IT comes back
 	once sync.Once
@@ -62,11 +61,10 @@ func (s *scriptedDevice) writeBack() error {
 	s.mu.Lock()
 	s.heard = append(s.heard, [2]int{writtenBack, 0})
 	s.mu.Unlock()
-	if s.hangs {
-		<-s.over
-		return unix.EIO
+	if s.write == nil {
+		return nil
 	}
-	return s.unwritten
+	return s.write()
 }
 
 // finish lets NBD_DO_IT come back.
@@ -87,7 +85,7 @@ func attachScripted(t *testing.T, k *scriptedDevice) (*Attachment, error) {
 	t.Helper()
 	a := &Attachment{
 		dev:    &ioctlDevice{index: 3, dev: k, done: make(chan struct{})},
-		opt:    Options{Ioctl: true, Connections: 2, Timeout: 1500 * time.Millisecond, Log: quiet()},
+		opt:    Options{Ioctl: true, Connections: 2, Timeout: 1500 * time.Millisecond, WriteBack: time.Minute, Log: quiet()},
 		export: "disk", dial: dialTo(t, &server{size: 1<<20 + 100, flags: 1 | transMultiConn, block: 4096}),
 	}
 	return a, a.begin(t.Context(), 3)
@@ -113,7 +111,7 @@ func TestIoctlAttach(t *testing.T) {
 	}
 	want := [][2]int{
 		{ioctlSetBlock, 4096}, {ioctlSetBlocks, 256}, {ioctlSetFlags, 1 | int(transMultiConn)}, {ioctlSetTimeout, 2},
-		{ioctlDoIt, 0}, {writtenBack, 0}, {ioctlDisconnect, 0}, {ioctlClearSock, 0},
+		{ioctlDoIt, 0}, {writtenBack, 0}, {ioctlDisconnect, 0}, {ioctlClearSock, 0}, {ioctlClearSock, 0},
 	}
 	if !slices.Equal(got[2:], want) {
 		t.Errorf("%x, want %x", got[2:], want)
@@ -127,32 +125,69 @@ func TestIoctlAttach(t *testing.T) {
 // said to be lost.
 func TestIoctlDetachWritesBack(t *testing.T) {
 	for _, tc := range []struct {
-		name string
-		k    *scriptedDevice
-		want string
+		name  string
+		limit time.Duration
+		write func(k *scriptedDevice, hurry chan struct{}) error
+		// want is in the error.
+		want     string
+		politely bool // the device was attached until it was detached
 	}{
-		{"the server fails", &scriptedDevice{unwritten: unix.EIO}, "what was written to it last may be lost: input/output error"},
-		{"the server hangs, and somebody is in a hurry", &scriptedDevice{hangs: true}, "may be lost: the server does not have it yet"},
+		{"the server fails", time.Minute, func(*scriptedDevice, chan struct{}) error { return unix.EIO },
+			"/dev/nbd3 is detached, and what was written to it last may be lost: input/output error", true},
+		{"the server hangs, and somebody is in a hurry", time.Minute, func(k *scriptedDevice, hurry chan struct{}) error {
+			close(hurry)
+			<-k.over
+			return unix.EIO
+		}, "may be lost: the server has not taken it", true},
+		{"the server hangs", 10 * time.Millisecond, func(k *scriptedDevice, _ chan struct{}) error {
+			<-k.over
+			return unix.EIO
+		}, "may be lost: the server has not taken it", true},
+		{"the connection ends", time.Minute, func(k *scriptedDevice, _ chan struct{}) error {
+			k.finish()
+			return unix.EIO
+		}, "may be lost: input/output error", false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			tc.k.over = make(chan struct{})
-			a, err := attachScripted(t, tc.k)
+			k, hurry := newScriptedDevice(), make(chan struct{})
+			k.write = func() error { return tc.write(k, hurry) }
+			a, err := attachScripted(t, k)
 			if err != nil {
 				t.Fatal(err)
 			}
-			hurry := make(chan struct{})
-			a.opt.Hurry = hurry
-			if tc.k.hangs {
-				time.AfterFunc(20*time.Millisecond, func() { close(hurry) })
+			a.opt.Hurry, a.opt.WriteBack = hurry, tc.limit
+			if !tc.politely {
+				// Or it is not known which of the two is first.
+				k.write = func() error {
+					defer func() { <-a.dev.done }()
+					return tc.write(k, hurry)
+				}
 			}
-			if err := a.Detach(); err == nil || !strings.Contains(err.Error(), tc.want) {
-				t.Errorf("detach: %v", err)
+			if err := a.Detach(); err == nil || !strings.HasSuffix(err.Error(), tc.want) || !k.closed {
+				t.Errorf("detach: %v, closed %v", err, k.closed)
 			}
-			got := tc.k.requests()
-			if last := got[len(got)-3:]; !slices.Equal(last, [][2]int{{writtenBack, 0}, {ioctlDisconnect, 0}, {ioctlClearSock, 0}}) || !tc.k.closed {
-				t.Errorf("%x, closed %v", last, tc.k.closed)
+			want := [][2]int{{writtenBack, 0}, {ioctlDisconnect, 0}, {ioctlClearSock, 0}, {ioctlClearSock, 0}}
+			if !tc.politely {
+				want = [][2]int{{writtenBack, 0}, {ioctlClearSock, 0}}
+			}
+			if got := k.requests(); !slices.Equal(got[max(0, len(got)-len(want)):], want) {
+				t.Errorf("%d, want %d at the end", got, want)
 			}
 		})
+	}
+}
+
+// Without WriteBack nobody waits.
+func TestIoctlDetachAtOnce(t *testing.T) {
+	k := newScriptedDevice()
+	k.write = func() error { t.Error("it was written back"); return nil }
+	a, err := attachScripted(t, k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.opt.WriteBack = 0
+	if err := a.Detach(); err != nil || !k.closed {
+		t.Errorf("detach: %v, closed %v", err, k.closed)
 	}
 }
 

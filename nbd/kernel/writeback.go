@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,47 +15,72 @@ import (
 // somebody else has it open no close is the last one, and with ioctls we always
 // have. What is not sent when the device is detached is lost.
 
-// errHurry: somebody did not want to wait.
-var errHurry = errors.New("the server does not have it yet")
+// errGivenUp: the wait for the server was ended.
+var errGivenUp = errors.New("the server has not taken it")
 
-// tellAfter is after how long people are told why detaching takes time.
-const tellAfter = 2 * time.Second
+const (
+	// tellAfter is after how long people are told why detaching takes time.
+	tellAfter = 2 * time.Second
+	// progressInterval is how often is looked whether the server does something.
+	progressInterval = 100 * time.Millisecond
+)
 
-// detach has what was written to a device sent, with write, and then takes it out
-// of use, with disconnect. It does not wait once over is closed, because the device
-// is out of use by itself, or opt.Hurry.
-func detach(index uint32, write, disconnect func() error, over <-chan struct{}, opt *Options) error {
-	select {
-	case <-over:
+// awaitWritten calls write, which sends what was written to a device, and returns
+// its error. It returns errGivenUp, and write goes on, when the server has answered
+// no write for opt.WriteBack, or opt.Hurry is closed.
+func awaitWritten(index uint32, write func() error, opt *Options) error {
+	if opt.WriteBack <= 0 {
 		return nil
-	default:
 	}
+	written := make(chan error, 1)
+	go func() { written <- write() }()
 	tell := time.AfterFunc(tellAfter, func() {
 		opt.log().Infof("%s: what was written to it is being sent", pathOf(index))
 	})
 	defer tell.Stop()
-	written := make(chan error, 1)
-	go func() { written <- write() }()
-	var lost error
-	select {
-	case <-over:
-		return nil
-	case lost = <-written:
-	case <-opt.Hurry:
-		lost = errHurry
+	look := time.NewTicker(progressInterval)
+	defer look.Stop()
+	answered, since := "", time.Now()
+	for {
+		select {
+		case err := <-written:
+			return err
+		case <-opt.Hurry:
+			return errGivenUp
+		case <-look.C:
+		}
+		if now := writesAnswered(index); now != answered {
+			answered, since = now, time.Now()
+		} else if time.Since(since) > opt.WriteBack {
+			return errGivenUp
+		}
 	}
-	if err := disconnect(); err != nil {
-		return explain(index, err)
+}
+
+// writesAnswered changes with each write to a device that has been answered. ""
+// is what it is if the kernel does not tell.
+func writesAnswered(index uint32) string {
+	const completed = 4 // "write I/Os", see the kernel's Documentation/block/stat.rst
+	text, err := os.ReadFile(fmt.Sprintf("/sys/block/nbd%d/stat", index))
+	fields := strings.Fields(string(text))
+	if err != nil || len(fields) <= completed {
+		return ""
 	}
-	if lost != nil {
-		return fmt.Errorf("%s is detached, and what was written to it last may be lost: %w", pathOf(index), lost)
-	}
-	return nil
+	return fields[completed]
 }
 
 // writeBack sends what was written to a device, and waits for the replies. Nothing is
 // sent if there is nothing: the server may be gone.
 func writeBack(f *os.File) error {
+	err := syncRange(f)
+	if err != nil {
+		// It may be an old one, of which nobody has heard; nothing was sent then.
+		err = errors.Join(err, syncRange(f))
+	}
+	return err
+}
+
+func syncRange(f *os.File) error {
 	for {
 		err := unix.SyncFileRange(int(f.Fd()), 0, 0,
 			unix.SYNC_FILE_RANGE_WAIT_BEFORE|unix.SYNC_FILE_RANGE_WRITE|unix.SYNC_FILE_RANGE_WAIT_AFTER)
@@ -67,8 +93,20 @@ func writeBack(f *os.File) error {
 // openAndWriteBack is writeBack for a device that this process does not have open.
 func openAndWriteBack(index uint32) error {
 	f, err := os.Open(pathOf(index))
-	if err != nil {
-		return nil // detaching it says better what is wrong
+	switch {
+	case errors.Is(err, unix.ENXIO), errors.Is(err, unix.ENODEV): // nobody can have written to it
+		return nil
+	case err != nil:
+		return err
 	}
 	return errors.Join(writeBack(f), f.Close())
+}
+
+// explainLost says what it means that lost came of writing a device back which was
+// detached then.
+func explainLost(index uint32, lost error) error {
+	if lost == nil {
+		return nil
+	}
+	return fmt.Errorf("%s is detached, and what was written to it last may be lost: %w", pathOf(index), lost)
 }

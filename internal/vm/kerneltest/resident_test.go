@@ -180,7 +180,8 @@ func (g *guest) writtenBack(t *testing.T) {
 // hurry: a server that hangs keeps nobody from detaching the device, who is told what
 // that costs.
 func (g *guest) hurry(t *testing.T) {
-	img := image(t, 8<<20)
+	const size = 32 << 20 // more than there is room for on the way
+	img := image(t, size)
 	s := serve(t, proc.Config{Files: []string{img}})
 	p, err := g.Start(vm.Command{Args: []string{"fileio_tgt", "attach", "--ioctl", uri(t, s, img), "/dev/nbd0"}})
 	if err != nil {
@@ -202,7 +203,7 @@ func (g *guest) hurry(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	g.sh(t, "yes | head -c 1000000 >/dev/nbd0")
+	g.sh(t, "yes | head -c %d >/dev/nbd0", size)
 	signal(syscall.SIGTERM)
 	g.until(t, "people are told what takes time", func() bool { return strings.Contains(p.Stderr(), "is being sent") })
 	select {
