@@ -51,12 +51,10 @@ before you detach it.
                             and client-cert.pem and client-key.pem if the
                             server wants to know us (default: the system's
                             authorities). With TLS the program stays too
-
-  --write_back_timeout TIME what was written to the device and is in memory
-                            still is sent before it is detached, if detach or
-                            --ioctl does that. Give that up when the server has
-                            done nothing for this long (default: 30s; 0: at
-                            once). What it does not have then is lost
+  --write_back_timeout TIME detach, and a program with --ioctl, sends what was
+                            written to the device and is in memory still. Give
+                            that up, and lose it, when the server does nothing
+                            for this long (default: 30s; 0: at once)
 
 A program that stays detaches the device when it gets SIGTERM or SIGINT. A second
 one (for detach, the first) gives up at once what is still to be sent.
@@ -200,16 +198,8 @@ func (r *attachRequest) run(stdout io.Writer) error {
 	}
 	heard, stop := signals(2)
 	defer stop()
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	go func() {
-		select {
-		case <-heard[0]:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	r.opt.Hurry = heard[1]
+	ctx := heard[0]
+	r.opt.Hurry = heard[1].Done()
 	if r.resize {
 		size, err := kernel.Resize(ctx, r.target, r.device, r.opt)
 		if err != nil {
@@ -235,23 +225,24 @@ func (r *attachRequest) run(stdout io.Writer) error {
 	return a.Wait(ctx)
 }
 
-// signals returns channels, of which each SIGTERM or SIGINT closes another one; the
+// signals returns contexts, of which each SIGTERM or SIGINT ends another one; the
 // one behind the last ends the program, as if nobody had asked.
-func signals(n int) (heard []chan struct{}, stop func()) {
-	for range n {
-		heard = append(heard, make(chan struct{}))
+func signals(n int) (heard []context.Context, stop func()) {
+	cancels := make([]func(), n)
+	heard = make([]context.Context, n)
+	for i := range heard {
+		heard[i], cancels[i] = context.WithCancel(context.Background())
 	}
 	come, over := make(chan os.Signal, n), make(chan struct{})
 	signal.Notify(come, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		defer signal.Stop(come)
-		for _, c := range heard {
+		for _, cancel := range cancels {
 			select {
 			case <-come:
-				close(c)
 			case <-over:
-				return
 			}
+			cancel()
 		}
 	}()
 	return heard, func() { close(over) }
@@ -275,6 +266,6 @@ func detach(c *cli.Context, stdout io.Writer) error {
 	}
 	heard, stop := signals(1)
 	defer stop()
-	opt.Hurry = heard[0]
+	opt.Hurry = heard[0].Done()
 	return kernel.Detach(device, opt)
 }
