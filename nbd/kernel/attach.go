@@ -289,8 +289,16 @@ func (a *Attachment) Detach() error {
 	if a.dev != nil {
 		return a.Close()
 	}
-	err := a.f.disconnect(a.disk.index)
-	return errors.Join(err, a.Close())
+	detached := make(chan error, 1)
+	go func() { detached <- a.f.disconnect(a.disk.index) }()
+	select {
+	case err := <-detached:
+		return errors.Join(err, a.Close())
+	case <-a.opt.Hurry:
+	case <-time.After(politeTime):
+	}
+	a.stopRelays() // a server that does not read holds the kernel up
+	return errors.Join(<-detached, a.Close())
 }
 
 // Close ends what this process does for the device. One that is not Resident

@@ -129,7 +129,9 @@ func pathOf(index uint32) string { return fmt.Sprintf("/dev/nbd%d", index) }
 
 // Detach takes a device out of use, whoever has attached it. What programs wrote to
 // it is sent before; see Options.WriteBack, and only Hurry and Log matter besides.
-// Requests that are in flight after that fail, so it has to be unmounted before.
+// Requests that are in flight after that fail, so it has to be unmounted before. The
+// kernel waits, and nobody can end that, while it has something to send to a server
+// that does not read, unless the device was attached with a Timeout.
 func Detach(device string, opt Options) error {
 	index, err := indexOf(device)
 	if err != nil {
@@ -140,7 +142,11 @@ func Detach(device string, opt Options) error {
 		return err
 	}
 	defer f.Close()
-	lost := awaitWritten(index, func() error { return openAndWriteBack(index) }, &opt)
+	lost := startWriting(func() error { return openAndWriteBack(index) }, &opt).await(index, &opt)
+	if errors.Is(lost, errGivenUp) {
+		opt.log().Warnf("%s: the server does not take what was written to it; "+
+			"if that keeps the kernel from letting the device go, stop the server or its connection", pathOf(index))
+	}
 	if err := f.disconnect(index); err != nil {
 		return err
 	}

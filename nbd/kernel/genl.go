@@ -35,7 +35,8 @@ func openSocket(groups ...uint32) (socket, error) {
 	return os.NewFile(uintptr(fd), "netlink"), nil
 }
 
-// answerTimeout is how long the kernel may take. It waits for nobody.
+// answerTimeout is how long the kernel may take. Only a disconnect waits for others
+// (see Detach), and that in the request itself, which can't be ended.
 const answerTimeout = 30 * time.Second
 
 // family is a family of generic netlink on a socket, for requests.

@@ -64,7 +64,14 @@ func openDevice(index uint32) (*ioctlDevice, error) {
 	case err != nil:
 		return nil, fmt.Errorf("open the device: %w", err)
 	}
-	return &ioctlDevice{index: index, dev: deviceFile{f}, done: make(chan struct{})}, nil
+	// A device that is open only once is taken to have no blocks when its last
+	// connection ends, and what was written to it is forgotten without an error.
+	second, err := os.Open(name)
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("open the device again: %w", err)
+	}
+	return &ioctlDevice{index: index, dev: deviceFile{f, second}, done: make(chan struct{})}, nil
 }
 
 // connect gives the kernel a device's sockets and has it attached. It takes the
@@ -160,25 +167,52 @@ func (d *ioctlDevice) configure(disk *disk, fds []int) error {
 	return nil
 }
 
-// detach has what was written to the device sent, and takes it out of use.
-func (d *ioctlDevice) detach(opt *Options) error {
-	lost := awaitWritten(d.index, d.dev.writeBack, opt)
-	if errors.Is(lost, errGivenUp) {
-		// The kernel may be waiting for the server to read, and waits for that
-		// before it lets go.
-		for _, s := range d.sockets {
-			_ = unix.Shutdown(int(s.Fd()), unix.SHUT_RDWR)
-		}
-	}
+// over says whether NBD_DO_IT has come back.
+func (d *ioctlDevice) over() bool {
 	select {
 	case <-d.done:
+		return true
 	default:
-		// The first is polite to the server, the second need not wait for it.
-		err := errors.Join(d.dev.ioctl(ioctlDisconnect, 0), d.dev.ioctl(ioctlClearSock, 0))
-		if err != nil {
-			return explain(d.index, err)
+		return false
+	}
+}
+
+// politeTime is how long a device that is detached has to tell the server so. The
+// kernel waits for a server that does not read.
+const politeTime = 2 * time.Second
+
+// detach has what was written to the device sent, and takes it out of use.
+func (d *ioctlDevice) detach(opt *Options) error {
+	w := startWriting(d.dev.writeBack, opt)
+	lost := w.await(d.index, opt)
+	givenUp := errors.Is(lost, errGivenUp)
+	if !givenUp && !d.over() {
+		said := make(chan error, 1)
+		go func() { said <- d.dev.ioctl(ioctlDisconnect, 0) }()
+		select {
+		case <-said: // or not; the end of the connection says it too
+		case <-opt.Hurry:
+		case <-time.After(politeTime):
 		}
-		<-d.done
+	}
+	for _, s := range d.sockets { // or the kernel, waiting for the server, does not let go
+		_ = unix.Shutdown(int(s.Fd()), unix.SHUT_RDWR)
+	}
+	if givenUp { // before Linux 5.19 requests only end by a timeout
+		_ = d.dev.ioctl(ioctlSetTimeout, 1)
+	}
+	if err := d.dev.ioctl(ioctlClearSock, 0); err != nil {
+		return errors.Join(explain(d.index, err), lost)
+	}
+	<-d.done
+	if givenUp { // now it is known
+		select {
+		case err := <-w.ended:
+			if err == nil {
+				lost = nil
+			}
+		case <-time.After(politeTime):
+		}
 	}
 	return explainLost(d.index, lost)
 }
@@ -195,8 +229,14 @@ func (d *ioctlDevice) Close(opt *Options) (err error) {
 	return err
 }
 
-// deviceFile is an open device.
-type deviceFile struct{ *os.File }
+// deviceFile is an open device, and the same once more.
+type deviceFile struct {
+	*os.File
+	second *os.File
+}
+
+// Close implements ioctler.
+func (f deviceFile) Close() error { return errors.Join(f.File.Close(), f.second.Close()) }
 
 // size implements ioctler.
 func (f deviceFile) size() (int64, error) { return f.Seek(0, io.SeekEnd) }

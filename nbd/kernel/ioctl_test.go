@@ -124,54 +124,54 @@ func TestIoctlAttach(t *testing.T) {
 // What was written to the device gets to the server before it is detached, or is
 // said to be lost.
 func TestIoctlDetachWritesBack(t *testing.T) {
+	clearSock := [2]int{ioctlClearSock, 0}
+	polite := [][2]int{{writtenBack, 0}, {ioctlDisconnect, 0}, clearSock, clearSock}
+	givenUp := [][2]int{{writtenBack, 0}, {ioctlSetTimeout, 1}, clearSock, clearSock}
+	ended := [][2]int{{writtenBack, 0}, clearSock, clearSock}
 	for _, tc := range []struct {
 		name  string
 		limit time.Duration
 		write func(k *scriptedDevice, hurry chan struct{}) error
-		// want is in the error.
-		want     string
-		politely bool // the device was attached until it was detached
+		want  string   // at the end of the error
+		heard [][2]int // at the end of what the kernel heard
 	}{
 		{"the server fails", time.Minute, func(*scriptedDevice, chan struct{}) error { return unix.EIO },
-			"/dev/nbd3 is detached, and what was written to it last may be lost: input/output error", true},
+			"/dev/nbd3 is detached, and what was written to it last may be lost: input/output error", polite},
 		{"the server hangs, and somebody is in a hurry", time.Minute, func(k *scriptedDevice, hurry chan struct{}) error {
 			close(hurry)
 			<-k.over
 			return unix.EIO
-		}, "may be lost: the server has not taken it", true},
+		}, "may be lost: the server has not taken it", givenUp},
 		{"the server hangs", 10 * time.Millisecond, func(k *scriptedDevice, _ chan struct{}) error {
 			<-k.over
 			return unix.EIO
-		}, "may be lost: the server has not taken it", true},
+		}, "may be lost: the server has not taken it", givenUp},
 		{"the connection ends", time.Minute, func(k *scriptedDevice, _ chan struct{}) error {
 			k.finish()
 			return unix.EIO
-		}, "may be lost: input/output error", false},
+		}, "may be lost: input/output error", ended},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			k, hurry := newScriptedDevice(), make(chan struct{})
-			k.write = func() error { return tc.write(k, hurry) }
 			a, err := attachScripted(t, k)
 			if err != nil {
 				t.Fatal(err)
 			}
 			a.opt.Hurry, a.opt.WriteBack = hurry, tc.limit
-			if !tc.politely {
-				// Or it is not known which of the two is first.
-				k.write = func() error {
-					defer func() { <-a.dev.done }()
-					return tc.write(k, hurry)
+			k.write = func() error {
+				err := tc.write(k, hurry)
+				select {
+				case <-k.over: // our thread says so first
+					<-a.dev.done
+				default:
 				}
+				return err
 			}
 			if err := a.Detach(); err == nil || !strings.HasSuffix(err.Error(), tc.want) || !k.closed {
 				t.Errorf("detach: %v, closed %v", err, k.closed)
 			}
-			want := [][2]int{{writtenBack, 0}, {ioctlDisconnect, 0}, {ioctlClearSock, 0}, {ioctlClearSock, 0}}
-			if !tc.politely {
-				want = [][2]int{{writtenBack, 0}, {ioctlClearSock, 0}}
-			}
-			if got := k.requests(); !slices.Equal(got[max(0, len(got)-len(want)):], want) {
-				t.Errorf("%d, want %d at the end", got, want)
+			if got := k.requests(); !slices.Equal(got[max(0, len(got)-len(tc.heard)):], tc.heard) {
+				t.Errorf("%d, want %d at the end", got, tc.heard)
 			}
 		})
 	}

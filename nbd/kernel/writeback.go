@@ -25,15 +25,26 @@ const (
 	progressInterval = 100 * time.Millisecond
 )
 
-// awaitWritten calls write, which sends what was written to a device, and returns
-// its error. It returns errGivenUp, and write goes on, when the server has answered
-// no write for opt.WriteBack, or opt.Hurry is closed.
-func awaitWritten(index uint32, write func() error, opt *Options) error {
+// writing is what was written to a device on its way to the server.
+type writing struct {
+	ended chan error // the outcome, once
+}
+
+// startWriting calls write, which sends what was written to a device; but not if
+// opt says so.
+func startWriting(write func() error, opt *Options) *writing {
+	w := &writing{make(chan error, 1)}
 	if opt.WriteBack <= 0 {
-		return nil
+		w.ended <- nil
+	} else {
+		go func() { w.ended <- write() }()
 	}
-	written := make(chan error, 1)
-	go func() { written <- write() }()
+	return w
+}
+
+// await returns how it went. It returns errGivenUp, and write goes on, when the
+// server has answered no write for opt.WriteBack, or opt.Hurry is closed.
+func (w *writing) await(index uint32, opt *Options) error {
 	tell := time.AfterFunc(tellAfter, func() {
 		opt.log().Infof("%s: what was written to it is being sent", pathOf(index))
 	})
@@ -43,7 +54,7 @@ func awaitWritten(index uint32, write func() error, opt *Options) error {
 	answered, since := "", time.Now()
 	for {
 		select {
-		case err := <-written:
+		case err := <-w.ended:
 			return err
 		case <-opt.Hurry:
 			return errGivenUp
@@ -58,7 +69,8 @@ func awaitWritten(index uint32, write func() error, opt *Options) error {
 }
 
 // writesAnswered changes with each write to a device that has been answered. ""
-// is what it is if the kernel does not tell.
+// is what it is if the kernel does not tell. (Neither does it change if somebody has
+// turned the device's queue/iostats off.)
 func writesAnswered(index uint32) string {
 	const completed = 4 // "write I/Os", see the kernel's Documentation/block/stat.rst
 	text, err := os.ReadFile(fmt.Sprintf("/sys/block/nbd%d/stat", index))
@@ -80,22 +92,26 @@ func writeBack(f *os.File) error {
 	return err
 }
 
-func syncRange(f *os.File) error {
-	for {
-		err := unix.SyncFileRange(int(f.Fd()), 0, 0,
-			unix.SYNC_FILE_RANGE_WAIT_BEFORE|unix.SYNC_FILE_RANGE_WRITE|unix.SYNC_FILE_RANGE_WAIT_AFTER)
-		if err != unix.EINTR {
-			return err
-		}
+func syncRange(f *os.File) (err error) {
+	rc, err := f.SyscallConn()
+	if err != nil {
+		return err
 	}
+	failed := rc.Control(func(fd uintptr) { // which stays open meanwhile
+		for err = unix.EINTR; err == unix.EINTR; {
+			err = unix.SyncFileRange(int(fd), 0, 0,
+				unix.SYNC_FILE_RANGE_WAIT_BEFORE|unix.SYNC_FILE_RANGE_WRITE|unix.SYNC_FILE_RANGE_WAIT_AFTER)
+		}
+	})
+	return errors.Join(failed, err)
 }
 
 // openAndWriteBack is writeBack for a device that this process does not have open.
 func openAndWriteBack(index uint32) error {
 	f, err := os.Open(pathOf(index))
 	switch {
-	case errors.Is(err, unix.ENXIO), errors.Is(err, unix.ENODEV): // nobody can have written to it
-		return nil
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENXIO), errors.Is(err, unix.ENODEV):
+		return nil // nobody here can have written to it
 	case err != nil:
 		return err
 	}

@@ -45,6 +45,13 @@ func (g *guest) attachResident(t *testing.T, options ...string) *vm.Process {
 			t.Errorf("the device is still attached: %v", err)
 		}
 	})
+	g.awaitAttached(t, p)
+	return p
+}
+
+// awaitAttached waits until a program that stays has attached its device.
+func (g *guest) awaitAttached(t *testing.T, p *vm.Process) {
+	t.Helper()
 	g.until(t, "the device is attached", func() bool {
 		select {
 		case <-p.Done():
@@ -53,7 +60,31 @@ func (g *guest) attachResident(t *testing.T, options ...string) *vm.Process {
 		}
 		return strings.Contains(p.Stdout(), "is attached")
 	})
+}
+
+// attachIoctl attaches /dev/nbd0 by ioctls, with a program whose end the test awaits.
+func (g *guest) attachIoctl(t *testing.T, options ...string) *vm.Process {
+	t.Helper()
+	args := append([]string{"fileio_tgt", "attach", "--ioctl"}, append(options, "/dev/nbd0")...)
+	p, err := g.Start(vm.Command{Args: args})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { g.detach(t) })
+	g.awaitAttached(t, p)
 	return p
+}
+
+// ends waits for the end of a program, which has to say this if it is not "", and
+// then fails.
+func (g *guest) ends(t *testing.T, p *vm.Process, says string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	if _, err := p.Wait(ctx); (err == nil) != (says == "") || !strings.Contains(p.Stderr(), says) {
+		t.Errorf("%v: %s", err, p.Stderr())
+	}
+	g.sh(t, "test ! -e /sys/block/nbd0/pid")
 }
 
 // until waits for something to become true.
@@ -112,7 +143,7 @@ func (g *guest) restart(t *testing.T, connections int, end func(*proc.Server) er
 // ioctlWay is the kernel's older interface.
 func (g *guest) ioctlWay(t *testing.T) {
 	t.Run("written back", g.writtenBack)
-	t.Run("hurry", g.hurry)
+	t.Run("can't be written back", g.unwritten)
 	img := image(t, diskSize)
 	s := serve(t, proc.Config{Files: []string{img}})
 	where := uri(t, s, img)
@@ -143,17 +174,9 @@ func (g *guest) writtenBack(t *testing.T) {
 			g.sh(t, "%s", write)
 		}},
 		{"detach, ioctl", func(t *testing.T, uri, write string) {
-			p, err := g.Start(vm.Command{Args: []string{"fileio_tgt", "attach", "--ioctl", uri, "/dev/nbd0"}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			g.until(t, "the device is attached", func() bool { return strings.Contains(p.Stdout(), "is attached") })
+			p := g.attachIoctl(t, uri)
 			g.sh(t, "%s; fileio_tgt detach /dev/nbd0", write)
-			ctx, cancel := context.WithTimeout(t.Context(), within)
-			defer cancel()
-			if _, err := p.Wait(ctx); err != nil {
-				t.Error(err)
-			}
+			g.ends(t, p, "")
 		}},
 		{"detach, netlink, open elsewhere", func(t *testing.T, uri, write string) {
 			g.sh(t, "fileio_tgt attach '%s' /dev/nbd0; exec 3</dev/nbd0; %s; fileio_tgt detach /dev/nbd0", uri, write)
@@ -177,45 +200,65 @@ func (g *guest) writtenBack(t *testing.T) {
 	}
 }
 
-// hurry: a server that hangs keeps nobody from detaching the device, who is told what
-// that costs.
-func (g *guest) hurry(t *testing.T) {
-	const size = 32 << 20 // more than there is room for on the way
-	img := image(t, size)
-	s := serve(t, proc.Config{Files: []string{img}})
-	p, err := g.Start(vm.Command{Args: []string{"fileio_tgt", "attach", "--ioctl", uri(t, s, img), "/dev/nbd0"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	g.until(t, "the device is attached", func() bool { return strings.Contains(p.Stdout(), "is attached") })
-	g.sh(t, "cat /dev/nbd0 >/dev/null") // or a short write would have to read
-	signal := func(sig syscall.Signal) {
+// unwritten: what was written can't be sent, because the server hangs or is gone.
+// Nobody is kept from detaching the device, or not told what that costs.
+func (g *guest) unwritten(t *testing.T) {
+	const lost = "what was written to it last may be lost"
+	sent := func(t *testing.T, p *vm.Process, sig syscall.Signal) {
 		t.Helper()
 		if err := p.Signal(t.Context(), sig); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := s.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
+	for _, tc := range []struct {
+		name    string
+		options []string
+		server  syscall.Signal // what becomes of the server before anything is written
+		// write leaves more than there is room for on the way.
+		write string
+		end   func(t *testing.T, s *proc.Server, p *vm.Process)
+	}{
+		{"the server hangs, two signals", nil, syscall.SIGSTOP, "yes | head -c 32m >/dev/nbd0", func(t *testing.T, _ *proc.Server, p *vm.Process) {
+			sent(t, p, syscall.SIGTERM)
+			g.until(t, "people are told what takes time", func() bool { return strings.Contains(p.Stderr(), "is being sent") })
+			select {
+			case <-p.Done():
+				t.Errorf("it did not wait for the server: %s", p.Stderr())
+			default:
+			}
+			sent(t, p, syscall.SIGTERM)
+			g.ends(t, p, lost)
+		}},
+		{"the server hangs, for too long", []string{"--write_back_timeout", "1s"}, syscall.SIGSTOP, "yes | head -c 32m >/dev/nbd0",
+			func(t *testing.T, _ *proc.Server, p *vm.Process) {
+				sent(t, p, syscall.SIGTERM)
+				g.ends(t, p, lost)
+			}},
+		{"the server hangs, and nobody waits", []string{"--write_back_timeout", "0"}, syscall.SIGSTOP,
+			"(yes | dd of=/dev/nbd0 bs=64k count=512 iflag=fullblock conv=fsync >/dev/null 2>&1 || :) & " +
+				"while set -- $(cat /sys/block/nbd0/inflight); test $2 = 0; do sleep 0.1; done",
+			func(t *testing.T, _ *proc.Server, p *vm.Process) {
+				sent(t, p, syscall.SIGTERM)
+				g.ends(t, p, "")
+			}},
+		{"the server dies", nil, 0, "yes | head -c 4m >/dev/nbd0", func(t *testing.T, s *proc.Server, p *vm.Process) {
+			s.Kill()
+			g.ends(t, p, lost)
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			img := image(t, 32<<20)
+			s := start(t, proc.Config{Files: []string{img}})
+			p := g.attachIoctl(t, append(tc.options, uri(t, s, img))...)
+			g.sh(t, "cat /dev/nbd0 >/dev/null") // or a short write would have to read
+			if tc.server != 0 {
+				if err := s.Signal(tc.server); err != nil {
+					t.Fatal(err)
+				}
+				defer s.Kill() // or the kernel might wait for it
+			}
+			g.sh(t, "%s", tc.write)
+			tc.end(t, s, p)
+		})
 	}
-	defer func() {
-		if err := s.Signal(syscall.SIGCONT); err != nil {
-			t.Error(err)
-		}
-	}()
-	g.sh(t, "yes | head -c %d >/dev/nbd0", size)
-	signal(syscall.SIGTERM)
-	g.until(t, "people are told what takes time", func() bool { return strings.Contains(p.Stderr(), "is being sent") })
-	select {
-	case <-p.Done():
-		t.Errorf("it did not wait for the server: %s", p.Stderr())
-	default:
-	}
-	signal(syscall.SIGTERM)
-	ctx, cancel := context.WithTimeout(t.Context(), within)
-	defer cancel()
-	if _, err := p.Wait(ctx); err == nil || !strings.Contains(p.Stderr(), "what was written to it last may be lost") {
-		t.Errorf("%v: %s", err, p.Stderr())
-	}
-	g.sh(t, "test ! -e /sys/block/nbd0/pid")
 }
