@@ -107,7 +107,7 @@ func TestRequestUnreadAtTheEndOfLingerIsAnswered(t *testing.T) {
 // end.
 func (f *fakeRig) waitLeaving(t *testing.T) {
 	t.Helper()
-	leaving := func() bool {
+	eventually(t, "the connections leave", func() bool {
 		f.srv.mu.Lock()
 		defer f.srv.mu.Unlock()
 		for cl := range f.srv.clients {
@@ -116,10 +116,5 @@ func (f *fakeRig) waitLeaving(t *testing.T) {
 			}
 		}
 		return true
-	}
-	for end := time.Now().Add(nbdtest.DefaultTimeout); !leaving(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("the connections do not leave")
-		}
-	}
+	})
 }

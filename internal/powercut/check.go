@@ -79,7 +79,7 @@ func (j *Journal) Check(image io.ReaderAt) (Report, error) {
 func (j *Journal) checkSector(r *Report, i int, data []byte) {
 	s := &j.sectors[i]
 	v, what := j.identify(i, data)
-	ok := s.legal(v)
+	ok := slices.Contains(s.legal(), v)
 	var bytes []byte
 	if !v.whole() {
 		ok = s.floor == nil && string(data) == string(s.bytes)
@@ -131,11 +131,9 @@ func (j *Journal) loss(i int, found string) Loss {
 	l := Loss{Sector: i, Found: found, Promise: "what was there before: " + s.found.String()}
 	if s.floor != nil {
 		l.Promise = s.floor.String()
-	} else {
-		l.Legal = append(l.Legal, s.found.String())
 	}
-	for _, op := range s.history {
-		l.Legal = append(l.Legal, op.leaves().String())
+	for _, v := range s.legal() {
+		l.Legal = append(l.Legal, v.String())
 	}
 	return l
 }

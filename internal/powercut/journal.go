@@ -204,15 +204,15 @@ func (o *Op) replacedBy(other *Op) bool {
 	return o.acknowledged != 0 && o.acknowledged < other.submitted
 }
 
-// legal says whether a sector may hold v, which is whole. The caller holds mu.
-func (s *sector) legal(v version) bool {
-	if v == s.found && s.floor == nil {
-		return true
+// legal are the versions that a sector may hold, if it is whole. The caller holds
+// mu.
+func (s *sector) legal() []version {
+	var legal []version
+	if s.floor == nil {
+		legal = append(legal, s.found)
 	}
 	for _, op := range s.history {
-		if op.leaves() == v {
-			return true
-		}
+		legal = append(legal, op.leaves())
 	}
-	return false
+	return legal
 }

@@ -35,14 +35,7 @@ func (j *Journal) checkTorn(i int, data []byte) (ok bool, what string) {
 // takeApart finds the fewest parts of legal versions that a sector consists of,
 // from its start. all: there is nothing else in it. The caller holds mu.
 func (j *Journal) takeApart(i int, data []byte) (parts []part, all bool) {
-	s := &j.sectors[i]
-	var versions []version
-	if s.floor == nil {
-		versions = append(versions, s.found)
-	}
-	for _, op := range s.history {
-		versions = append(versions, op.leaves())
-	}
+	versions := j.sectors[i].legal()
 	legal := make([][]byte, len(versions))
 	for k, v := range versions {
 		legal[k] = j.contents(i, v)
